@@ -1,0 +1,1 @@
+"""What may run: pure decisions. The current time is always an argument."""
