@@ -1,0 +1,1 @@
+"""The programs and protocols that carry out an attempt, each behind one door."""
