@@ -1,0 +1,1 @@
+"""What was measured: samples, their line protocol, the files that hold them."""
