@@ -1,0 +1,1 @@
+"""What one attempt is: one file per test type."""
