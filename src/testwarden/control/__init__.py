@@ -1,0 +1,1 @@
+"""What should run: where tasks come from, and how they are read."""
