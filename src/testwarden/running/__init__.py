@@ -1,0 +1,1 @@
+"""How it runs: the hour's schedule, worker threads and their cancellation."""
