@@ -1,0 +1,391 @@
+"""The agent: builds the objects, wires them, starts and stops them in a fixed order, and says what it is doing.
+
+Start and stop are one exit stack: what was started last is stopped first, also after a start that failed halfway.
+"""
+
+from __future__ import annotations
+
+import collections
+import logging
+import os
+import queue
+import random
+import shutil
+import threading
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import psutil
+
+from testwarden import __version__, assembly, snapshot
+from testwarden.clients.leftovers import end_leftovers
+from testwarden.clients.process import Keeper
+from testwarden.clients.stop import Stop
+from testwarden.clock import Clock
+from testwarden.console.status import StatusFile
+from testwarden.control.fetch import Reading
+from testwarden.control.fetching import Fetching
+from testwarden.control.source import Source
+from testwarden.control.watch import Watch
+from testwarden.embedded.store import EmbeddedStore
+from testwarden.errors import AgentError, HelperDied, LedgerError
+from testwarden.lock import FolderLock
+from testwarden.model import Sample, Verdict
+from testwarden.running.hour import Hour, Plan
+from testwarden.running.runner import Runner, counted
+from testwarden.running.scheduler import Scheduler
+from testwarden.running.worker import Bench
+from testwarden.safety.budget import Ledger
+from testwarden.safety.cycle import Cycle, Phase
+from testwarden.safety.gate import Conditions, Gate, Judged
+from testwarden.safety.kill_switch import KillSwitch
+from testwarden.safety.situation import Situation
+from testwarden.settings import Settings, to_limits
+
+TICK = 5.0
+"""Seconds between two looks of the main thread at everything that must hold whatever else happens."""
+KILL_SWITCH_GRACE = 2.0
+"""Seconds between TERM and KILL when the kill switch stops what runs."""
+STOP_GRACE = 4.0
+"""The same when the agent stops; it has to be gone within ten seconds."""
+CLOCK_JUMP = 2.0
+"""Seconds by which the wall clock may differ from the steady one between two ticks before the timetable is rebuilt."""
+
+_HELD = "kill-switch"
+_FOLD, _WAKE = "fold", "wake"
+_HOUSEKEEPING = {_FOLD, _WAKE}
+"""Periodic jobs that no operator waits for."""
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Options:
+    """What one run is asked for beside the settings."""
+
+    cycles: int | None = None
+    """Whole cycles after which the agent ends by itself."""
+
+
+class Agent:
+    """One agent. `run` returns the exit code; everything else may be called from any thread meanwhile."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        options: Options,
+        clock: Clock,
+        show_plan: Callable[[tuple[Judged, ...], Reading], None],
+    ) -> None:
+        """Given the settings, what this run is asked for, the clock, and how to show a new plan to the operator."""
+        self._settings = settings
+        self._options = options
+        self._clock = clock
+        self._show_plan = show_plan
+        self._cache = settings.agent.cache_dir
+        self._cycle = Cycle(settings.cycle.seconds)
+        self._stop = Stop()
+        self._asked: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
+        self._exit_code = 0
+        self._fatal: BaseException | None = None
+        self._recent: collections.deque[Sample] = collections.deque(maxlen=10)
+        self._started = clock.now()
+        self._whole_cycles = 0
+        self._saw_fetch_period = False
+        self._last_cycle: datetime | None = None
+        self._noted = ""
+        self._keeper: Keeper | None = None
+
+    # ------------------------------------------------------------------ start, run, stop
+
+    def run(self) -> int:
+        """Start, go on until a stop is requested, stop; return the exit code. Raise AgentError if it cannot start."""
+        with ExitStack() as stack:
+            self._open(stack)
+            self._log_start()
+            self._begin()
+            self._loop()
+        if self._fatal is not None:
+            raise HelperDied(f"a part that the agent cannot do without has ended: {self._fatal!r}") from self._fatal
+        return self._exit_code
+
+    def _open(self, stack: ExitStack) -> None:
+        """Build and start everything. Leaving the stack stops it in the reverse order, which is:
+
+        1. the status file says that the agent stops; the timetable and the looks at the kill switch end;
+        2. no task starts any more, running clients get TERM and then KILL, workers leave their samples;
+        3. the source and the embedded network close, the metrics are folded, the ledger closes;
+        4. the keeper ends whatever should still be there, and then the folder is free for the next agent.
+        """
+        settings, clock = self._settings, self._clock
+        try:
+            assembly.make_folders(self._cache)
+            stack.enter_context(FolderLock(self._cache))
+            for sentence in end_leftovers(self._cache / "processes"):
+                _log.warning("%s", sentence)
+            self._empty_work()
+            self._keeper = stack.enter_context(Keeper(self._cache / "processes"))
+        except OSError as problem:
+            raise AgentError(f"agent.cache_dir = {self._cache} cannot be used: {problem}") from problem
+        now = clock.now()
+        self._ledger = Ledger(self._cache / "ledger.db", now)
+        stack.callback(self._ledger.close)
+        if self._ledger.lost:
+            _log.error("the ledger was garbled and is now %s; nothing starts for 24 h", self._ledger.lost)
+        self._recorder = assembly.build_recorder(settings)
+        stack.callback(lambda: self._recorder.close(clock.now().utc))
+        store_url = ""
+        if settings.network.client == "embedded":
+            store_url = stack.enter_context(EmbeddedStore(self._cache / "work")).url
+        self._client = assembly.build_client(settings, self._keeper, store_url)
+        self._source: Source = assembly.build_source(settings, clock)
+        stack.callback(self._source.close)
+        self._noted = self._ledger.noted(_HELD)
+        switch = KillSwitch(held=self._noted)
+        self._situation = Situation(Conditions(switch), lambda: shutil.disk_usage(self._cache).free)
+        impossible = assembly.impossible(settings)
+        self._gate = Gate(to_limits(settings), self._cycle, self._ledger, self._situation.conditions, impossible)
+        rng = random.Random()  # noqa: S311 - it spreads load, it keeps no secret
+        bench = Bench(self._gate, clock, self._cache / "work", self._record, rng)
+        self._runner = Runner(bench, self.fail)
+        stack.callback(self._stop_workers)
+        self._watch = Watch(self._source, self._situation, clock, self._remember, self._enforce)
+        self._fetching = Fetching(
+            self._source, self._watch, self._situation, clock, self._cycle, self._stop, self._adopt
+        )
+        self._scheduler = Scheduler(self._cycle, lambda name, problem: self.fail(problem, name))
+        self._hour = Hour(
+            self._cycle,
+            clock,
+            rng,
+            self._scheduler,
+            self._runner,
+            client_name=lambda: self._client.name,
+            children=self._children,
+            on_cycle_end=self._cycle_ended,
+        )
+        self._status = StatusFile(self._cache / "status.json")
+        stack.callback(self._scheduler.stop)
+        stack.callback(self._write_status)
+
+    def _log_start(self) -> None:
+        settings = self._settings
+        _log.info(
+            "testwarden %s: agent %s, tasks from %s, client %s, a cycle of %d s",
+            __version__, settings.agent.name, self._source.description, self._client.name, self._cycle.seconds,
+        )  # fmt: skip
+        if os.geteuid() == 0:
+            _log.warning("running as root, which is not needed: an ordinary user will do")
+
+    def _begin(self) -> None:
+        self._saw_fetch_period = self._cycle.phase(self._clock.now().utc) is Phase.FETCH
+        self._put_on_timetable()
+        self._scheduler.start()
+        # Not in the main thread: a source that does not answer must not keep a signal waiting.
+        self._helper("kill switch", self._look_out)
+
+    def _put_on_timetable(self) -> None:
+        self._hour.put_on(self._fetch_at_hour)
+        # Right after a minute began: a minute that two folds share is summarised twice, and no file rotates in it.
+        self._scheduler.every(_FOLD, 60, 1, self._fold)
+        # APScheduler's waits do not advance in a suspend; this wakes it soon afterwards.
+        self._scheduler.every(_WAKE, 30, 0, lambda: None)
+
+    def _look_out(self) -> None:
+        self._watch.look(thorough=True)
+        self._helper("first fetch", self._fetching.first)
+        self._watch.run(self._stop)
+
+    def _loop(self) -> None:
+        ahead = self._wall_ahead()
+        while not self._stop.requested:
+            if abs(self._wall_ahead() - ahead) > CLOCK_JUMP:
+                _log.warning("the clock was set by %.0f s: the timetable is made anew", self._wall_ahead() - ahead)
+                ahead = self._wall_ahead()
+                self._put_on_timetable()
+                # What the source says of the clock is out of date with it.
+                self._helper("look after the clock was set", self._look_again)
+            self._tick()
+            try:
+                self._asked.get(timeout=TICK)()
+            except queue.Empty:
+                pass  # nobody asked for anything
+        _log.info("stopping: %s", self._stop.reason)
+
+    def _look_again(self) -> None:
+        self._watch.look(thorough=False)
+
+    def _tick(self) -> None:
+        if self._keeper is not None and not self._keeper.alive:
+            self.fail(RuntimeError("the keeper of child processes is gone"), "keeper")
+            return
+        self._enforce()
+        self._hour.cool_down()
+        self._remember(self._situation.known().switch.held)
+        self._write_status()
+
+    def _wall_ahead(self) -> float:
+        now = self._clock.now()
+        return now.utc.timestamp() - now.steady
+
+    def _stop_workers(self) -> None:
+        self._runner.close("the agent is stopping")
+        self._runner.stop_all(f"the agent is stopping ({self._stop.reason or 'it could not start'})", STOP_GRACE)
+        if not self._runner.wait(STOP_GRACE + 3):
+            _log.error("workers did not stop: %s", ", ".join(task.ref for task in self._runner.running()))
+
+    def ask(self, call: Callable[[], None]) -> None:
+        """Have the main thread make a call soon. This, and nothing else, is for signal handlers: it takes no lock, and
+        a handler may interrupt the main thread while it holds one."""
+        self._asked.put(call)
+
+    def stop(self, reason: str, exit_code: int = 0) -> None:
+        """Ask the agent to stop; the first reason counts."""
+        if not self._stop.requested:
+            self._exit_code = exit_code
+        self._stop.request(reason, STOP_GRACE)
+        self._asked.put(lambda: None)  # wakes the main thread
+
+    def suspend(self, stop_process: Callable[[], None]) -> None:
+        """Stop what runs, then call what suspends the process: meanwhile nobody would enforce anything. Main thread."""
+        self._runner.close("the agent is being suspended")
+        if self._runner.stop_all("the agent is suspended (Ctrl-Z)", KILL_SWITCH_GRACE):
+            self._runner.wait(KILL_SWITCH_GRACE + 3)
+        _log.warning("suspended: nothing runs until the agent is continued")
+        stop_process()
+        self._runner.reopen()
+
+    def kill(self) -> None:
+        """End every child at once; for the second Ctrl-C. Waits until none is left, for a bounded time."""
+        if self._keeper is not None:
+            self._keeper.kill_all()
+
+    def fail(self, problem: BaseException, name: str = "worker") -> None:
+        """A part that the agent cannot do without has died of `problem`: stop, with exit code 1."""
+        if self._stop.requested:
+            _log.warning("%s has died while the agent stops: %r", name, problem)
+            return
+        self._fatal = problem
+        self.stop(f"{name} has died: {problem!r}", 1)
+
+    def _helper(self, name: str, work: Callable[[], None]) -> None:
+        """Run in a thread; its death is the agent's."""
+
+        def run() -> None:
+            try:
+                work()
+            except BaseException as problem:
+                self.fail(problem, name)
+                raise
+
+        threading.Thread(target=run, name=name, daemon=True).start()
+
+    # ------------------------------------------------------------------ what happens in an hour
+
+    def _fetch_at_hour(self) -> None:
+        if not self._fetching.at_hour():
+            self._hour.replan()  # the tasks of the last fetch, as long as the gate does not call it stale
+
+    def fetch_now(self) -> None:
+        """Fetch at once, as the operator asked. It does not end an active kill switch: that is for the hour's fetch."""
+        self.ask(lambda: self._helper("fetch", self._fetching.now))
+
+    def _adopt(self, reading: Reading) -> None:
+        judged = tuple(self._gate.judge(task) for task in reading.control.tasks)
+        workloads = assembly.build_workloads(self._client, reading.catalogues)
+        self._hour.adopt(Plan(judged, reading.commit, workloads))
+        self._show_plan(judged, reading)
+        due = self._hour.next_due()
+        if due is not None:
+            _log.info("next: %s at %s UTC", due.name, due.at.strftime("%H:%M:%S"))
+        self._write_status()
+
+    def _enforce(self) -> None:
+        now = self._clock.now()
+        standing = self._situation.known().switch.standing(now)
+        if standing.must_stop:
+            stopped = self._runner.stop_all(standing.reason, KILL_SWITCH_GRACE)
+            if stopped:
+                _log.warning("%s stopped: %s", counted(stopped), standing.reason)
+
+    def _remember(self, held: str) -> None:
+        """Note what the kill switch holds; what could not be noted is tried again at the next tick."""
+        if held == self._noted:
+            return
+        try:
+            self._ledger.note(_HELD, held)
+            self._noted = held
+        except LedgerError as problem:
+            _log.error("the kill switch could not be noted for the next start: %s", problem)
+
+    def _record(self, sample: Sample) -> None:
+        self._recorder.record(sample)
+        self._recent.append(sample)
+
+    def _fold(self) -> None:
+        self._recorder.fold(self._clock.now().utc)
+
+    def _cycle_ended(self) -> None:
+        begin = self._cycle.start(self._clock.now().utc)
+        if begin == self._last_cycle:
+            return  # the clock was set back over the end of a cycle
+        self._last_cycle = begin
+        if self._saw_fetch_period:
+            self._whole_cycles += 1
+        self._saw_fetch_period = True
+        if self._options.cycles is not None and self._whole_cycles >= self._options.cycles:
+            self.stop(f"whole cycles: {self._whole_cycles} of {self._options.cycles}")
+
+    def _children(self) -> int:
+        """Count the test processes that live, by the process table: the keeper's descendants."""
+        try:
+            return len(psutil.Process(self._keeper.pid).children(recursive=True)) if self._keeper else 0
+        except psutil.NoSuchProcess:
+            return 0
+
+    def _empty_work(self) -> None:
+        work = self._cache / "work"
+        shutil.rmtree(work, ignore_errors=True)
+        work.mkdir(mode=0o700, exist_ok=True)
+
+    # ------------------------------------------------------------------ what the operator asks for
+
+    def start_task(self, ref: str) -> Verdict:
+        """Run a task of the control file now; every attempt still passes the gate."""
+        return self._hour.start(ref)
+
+    def toggle_pause(self) -> bool:
+        """Pause or go on; return whether it is paused now. What runs goes on, nothing new starts."""
+        paused = not self._situation.known().paused
+        self._situation.update(paused=paused)
+        _log.info("paused by the operator: nothing starts" if paused else "resumed by the operator")
+        self._write_status()
+        return paused
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return what the agent is doing, as plain data."""
+        now = self._clock.now()
+        try:
+            budgets = snapshot.budgets_view(self._gate.usage(now), self._gate.limits)
+        except LedgerError as problem:
+            budgets = {"problem": str(problem)}
+        dues = [due for due in self._scheduler.upcoming() if due.name not in _HOUSEKEEPING]
+        return {
+            "version": __version__,
+            "started": snapshot.text(self._started.utc),
+            "agent": self._settings.agent.name,
+            "source": self._source.description,
+            "client": self._client.name,
+            "commit": self._hour.plan.commit,
+            "stopping": self._stop.reason,
+            **snapshot.moment_view(now, self._cycle, self._situation.known()),
+            "budgets": budgets,
+            "running": snapshot.running_view(self._runner.running()),
+            "recent": [snapshot.outcome_view(sample) for sample in self._recent],
+            "next": snapshot.next_view(dues),
+        }
+
+    def _write_status(self) -> None:
+        self._status.write(self.snapshot())

@@ -1,0 +1,178 @@
+"""The commands. No logic here, only calls; modules that a command needs are imported when it runs, to start fast."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from testwarden.settings import Loaded
+
+app = typer.Typer(
+    name="testwarden",
+    help="The test agent that is safe to hand to strangers.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+WRONG_USE = 2
+"""Exit code for a wrong setting, as for a wrong option."""
+
+Config = Annotated[Path | None, typer.Option("--config", help="Settings file; testwarden.toml if not given.")]
+Demo = Annotated[bool, typer.Option("--demo", help="Defaults of a first run: embedded network, a cycle of a minute.")]
+
+
+def _load(config: Path | None, *, demo: bool = False) -> Loaded:
+    """Return the settings, or end with one line for each that is wrong."""
+    from testwarden.errors import SettingsError
+    from testwarden.settings import load
+
+    try:
+        return load(config, demo, os.environ, Path.cwd())
+    except SettingsError as wrong:
+        for problem in wrong.problems:
+            typer.echo(f"testwarden: {problem}", err=True)
+        raise typer.Exit(WRONG_USE) from None
+
+
+def _cache_dir(config: Path | None, *, demo: bool) -> Path:
+    """Return agent.cache_dir. A first run has no settings: it is found without `--demo`, too."""
+    from testwarden.errors import SettingsError
+    from testwarden.settings import load
+
+    try:
+        return load(config, True, os.environ, Path.cwd()).settings.agent.cache_dir
+    except SettingsError:
+        return _load(config, demo=demo).settings.agent.cache_dir
+
+
+@app.command()
+def run(
+    config: Config = None,
+    demo: Demo = False,
+    cycles: Annotated[int | None, typer.Option(min=1, help="End after so many whole cycles.")] = None,
+    no_console: Annotated[bool, typer.Option("--no-console", help="Do not read keys.")] = False,
+    log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
+) -> None:
+    """Run the agent until it is stopped (q, Ctrl-C, SIGTERM)."""
+    if log_format not in {"text", "json"}:
+        raise typer.BadParameter(f"{log_format!r} is not one of text, json", param_hint="--log-format")
+    loaded = _load(config, demo=demo)
+    from testwarden.session import Session
+
+    try:
+        session = Session(
+            loaded.settings, cycles=cycles, console=not no_console, log_format=log_format, log_level=log_level
+        )
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong), param_hint="--log-level") from None
+    raise typer.Exit(session.run())
+
+
+@app.command()
+def check(
+    path: Annotated[Path, typer.Argument(help="A folder with a control file, or the control file.")] = Path(
+        "test-files"
+    ),
+) -> None:
+    """Check a control file and its catalogues before it is merged; exit code 1 if any task is refused."""
+    from testwarden.checking import check_folder
+
+    report = check_folder(path)
+    for line in report.lines:
+        typer.echo(line)
+    raise typer.Exit(1 if report.refused else 0)
+
+
+@app.command()
+def status(
+    config: Config = None,
+    demo: Demo = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show what a running agent is doing; exit code 1 if none runs in this cache folder."""
+    from testwarden.console.status import StatusFile
+    from testwarden.console.tables import status_table
+
+    cache = _cache_dir(config, demo=demo)
+    said = StatusFile(cache / "status.json").read()
+    if said is None:
+        typer.echo(f"no agent has run with agent.cache_dir = {cache}", err=True)
+        raise typer.Exit(1)
+    typer.echo(json.dumps(said, indent=2) if as_json else status_table(said))
+    raise typer.Exit(0 if said["alive"] else 1)
+
+
+@app.command("config")
+def show_config(
+    config: Config = None,
+    demo: Demo = False,
+    sample: Annotated[bool, typer.Option("--sample", help="Print a commented settings file.")] = False,
+) -> None:
+    """Show the settings in force and where each came from; secrets are masked."""
+    from testwarden import settings_view
+
+    if sample:
+        typer.echo(settings_view.sample(), nl=False)
+        return
+    rows = settings_view.effective(_load(config, demo=demo))
+    widest = max(len(f"{row.key} = {row.value}") for row in rows)
+    for row in rows:
+        typer.echo(f"{f'{row.key} = {row.value}':<{min(widest, 60)}}  # {row.origin}")
+
+
+@app.command()
+def doctor(config: Config = None, demo: Demo = False) -> None:
+    """Look whether everything an agent needs is there, and say what to do about what is not."""
+    from testwarden.doctor import examine
+
+    findings = examine(_load(config, demo=demo).settings)
+    for finding in findings:
+        typer.echo(str(finding))
+    raise typer.Exit(1 if any(finding.bad for finding in findings) else 0)
+
+
+@app.command()
+def seed(
+    number: Annotated[int, typer.Argument(metavar="SEED", min=0)],
+    size: Annotated[str, typer.Argument(help="Bytes, or 4MiB, 1GB …")],
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write the content to this file.")] = None,
+) -> None:
+    """Print the md5 of seeded content, for a catalogue; write the content to a file if one is named."""
+    from testwarden import seeded
+    from testwarden.settings_values import parse_bytes
+
+    try:
+        count = parse_bytes(int(size) if size.isdigit() else size)
+    except ValueError as wrong:
+        raise typer.BadParameter(f"{size!r}: allowed is {wrong}", param_hint="SIZE") from None
+    try:
+        md5 = seeded.write(number, count, output) if output else seeded.md5(number, count)
+    except OSError as problem:
+        typer.echo(f"testwarden: {output}: {problem.strerror}", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"seed {number}, size {count}, md5 {md5}")
+
+
+@app.command()
+def version() -> None:
+    """Print name, version, date and commit."""
+    from testwarden.version import version_line
+
+    typer.echo(version_line())
+
+
+def main() -> None:
+    """Run the command line. A reader that goes away (`| head`) is no error."""
+    try:
+        app()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

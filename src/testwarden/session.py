@@ -1,0 +1,171 @@
+"""One run of the agent as a person sees it: log, signals, keys, tables, exit code."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import shutil
+import signal
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack
+from types import FrameType
+from typing import Any
+
+from testwarden.agent import Agent, Options
+from testwarden.clock import SystemClock
+from testwarden.console import keys, tables
+from testwarden.console.log import Log
+from testwarden.control.fetch import Reading
+from testwarden.errors import TestwardenError
+from testwarden.safety.gate import Judged
+from testwarden.settings import Settings, secrets
+
+INTERRUPTED = 130
+"""Exit code after SIGINT (128 + 2, as shells have it)."""
+
+_log = logging.getLogger(__name__)
+_Handler = Callable[[int, "FrameType | None"], None]
+
+
+class Session:
+    """Runs one agent in a console, or without one."""
+
+    def __init__(
+        self, settings: Settings, *, cycles: int | None, console: bool, log_format: str, log_level: str
+    ) -> None:
+        """Given the settings and what the command line says. Raise ValueError for an unknown level."""
+        self._console = console
+        self._keys: keys.Keys | None = None
+        self._interrupts = 0
+        self._shown: list[tables.TaskRow] | None = None
+        self._json = log_format == "json"
+        self._log = Log(_fd(sys.stdout), level=log_level, as_json=self._json, secrets=secrets(settings))
+        self._agent = Agent(settings, Options(cycles), SystemClock(), self._show_plan)
+
+    def run(self) -> int:
+        """Run until the end; return the exit code."""
+        with self._log:
+            try:
+                with ExitStack() as stack:
+                    self._take_keys(stack)
+                    stack.enter_context(handlers(self._signals()))
+                    return self._agent.run()
+            except TestwardenError as problem:
+                _log.error("%s", problem)
+                return 1
+
+    def _signals(self) -> Mapping[int, _Handler]:
+        def end(number: int, _frame: FrameType | None) -> None:
+            self._agent.ask(lambda: self._agent.stop(signal.Signals(number).name))
+
+        wanted: dict[int, _Handler] = {
+            signal.SIGTERM: end,
+            signal.SIGINT: self._interrupt,
+            signal.SIGTSTP: lambda _number, _frame: self._agent.ask(self._suspend),
+            signal.SIGCONT: lambda _number, _frame: self._agent.ask(self._resume),
+        }
+        # Ignored by who started us: that is nohup, which means that the end of the terminal shall not be ours.
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
+            wanted[signal.SIGHUP] = end
+        return wanted
+
+    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+        """The first SIGINT asks; the second ends at once, and takes every child along."""
+        self._interrupts += 1
+        if self._interrupts == 1:
+            self._agent.ask(lambda: self._agent.stop("SIGINT", INTERRUPTED))
+            return
+        self._agent.kill()
+        self._leave_terminal()
+        # Nothing is unwound any more: that is what the second Ctrl-C asks for.
+        os._exit(INTERRUPTED)
+
+    def _leave_terminal(self) -> None:
+        if self._keys is not None:
+            self._keys.stop()
+
+    def _take_keys(self, stack: ExitStack) -> None:
+        """Read keys if there is a terminal in front of us."""
+        fd = _fd(sys.stdin)
+        if not self._console or fd is None or not keys.available(fd):
+            return
+        # What a key asks for is done by the main thread, so that a key typed during the start finds a whole agent.
+        actions: dict[str, Callable[[], None]] = {
+            "q": lambda: self._agent.stop("the operator quits"),
+            "f": self._agent.fetch_now,
+            "s": lambda: self._agent.ask(self._show_status),
+            "p": lambda: self._agent.ask(self._toggle_pause),
+            "?": lambda: self._say(tables.HELP),
+        }
+        typing = keys.Typing(actions, lambda ref: self._agent.ask(lambda: self._start_task(ref)), self._log.echo)
+        self._keys = stack.enter_context(keys.Keys(fd, typing))
+
+    def _suspend(self) -> None:
+        self._agent.suspend(self._keys.suspend if self._keys is not None else stop_process)
+
+    def _resume(self) -> None:
+        if self._keys is not None:
+            self._keys.resume()
+
+    def _show_status(self) -> None:
+        self._say(tables.status_table(self._agent.snapshot(), _width()))
+
+    def _toggle_pause(self) -> None:
+        self._agent.toggle_pause()
+
+    def _start_task(self, ref: str) -> None:
+        self._agent.start_task(ref)
+
+    def _say(self, text: str) -> None:
+        self._log.echo(f"\n{text.rstrip()}\n\n")
+
+    def _show_plan(self, judged: tuple[Judged, ...], reading: Reading) -> None:
+        """Show the task table, or in JSON the same rows as one event."""
+        rows = [tables.judged_row(one) for one in judged]
+        rows += [tables.refused_row(finding) for finding in reading.findings if finding.task is not None]
+        rows.sort(key=lambda row: row.task)
+        where = f"commit {reading.commit[:12]}" if reading.commit else "this hour"
+        if rows == self._shown:
+            _log.info("tasks of %s: the same as before", where)
+            return
+        self._shown = rows
+        if self._json:
+            _log.info("tasks of %s", where, extra={"tasks": [vars(row) for row in rows]})
+        else:
+            _log.info("tasks of %s\n%s", where, tables.task_table(rows, _width()))
+
+
+def stop_process() -> None:
+    """Do what SIGTSTP does by default; return when the process is continued. Main thread only."""
+    ours = signal.signal(signal.SIGTSTP, signal.SIG_DFL)
+    os.kill(os.getpid(), signal.SIGTSTP)
+    signal.signal(signal.SIGTSTP, ours)
+
+
+@contextlib.contextmanager
+def handlers(wanted: Mapping[int, _Handler]) -> Iterator[None]:
+    """Inside, these signal handlers are installed; afterwards those that were before. Main thread only."""
+    before: dict[int, Any] = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _fd(stream: Any) -> int | None:
+    """Return the descriptor of a standard stream; None where it is closed."""
+    try:
+        return int(stream.fileno())
+    except (AttributeError, OSError, ValueError):
+        return None
+
+
+def _width() -> int | None:
+    """Return the characters of a line; None where nobody says."""
+    fd = _fd(sys.stdout)
+    if fd is None or not os.isatty(fd):
+        return None
+    return shutil.get_terminal_size().columns
