@@ -206,9 +206,12 @@ def test_a_reader_that_stops_reading_blocks_nobody_and_learns_how_much_it_missed
     os.close(pipe.ends.pop())
     reader.join()
     lines = got[0].splitlines()
-    lost = re.search(r"WARNING - (\d+) log messages are lost: the reader was too slow", lines[-1])
-    assert lost is not None
-    assert len(lines) - 1 + int(lost[1]) == 3 * QUEUE_BYTES // 1000
+    # How often the queue was full depends on when the pipe took something: each time there is a note, in its place.
+    lost = [
+        int(count) for count in re.findall(r"WARNING - (\d+) log messages are lost: the reader was too slow", got[0])
+    ]
+    assert lost
+    assert len(lines) - len(lost) + sum(lost) == 3 * QUEUE_BYTES // 1000
 
 
 def _drain(pipe: Pipe) -> str:
