@@ -6,15 +6,14 @@ The client is a few lines of shell that do what `ant … file download` does, so
 from __future__ import annotations
 
 import random
-import statistics
 import subprocess
 import tempfile
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+from bench_process import medians
 from testwarden.clients.ant import AntClient
 from testwarden.clients.process import Keeper
 from testwarden.clients.stop import Stop
@@ -58,7 +57,7 @@ def measure() -> list[tuple[str, float, str]]:
         attempt, spend = _attempts(folder, keeper)
         argv = [str(folder / "bin" / "ant"), "--json", "file", "download", ROW.address, "-o", str(folder / "out")]
         bare_run = partial(subprocess.run, argv, check=True, capture_output=True)
-        ours, bare, budget = _medians(attempt, bare_run, spend)
+        ours, bare, budget = medians(RUNS, attempt, bare_run, spend)
     return [
         ("an attempt over a bare subprocess.run of the same client", (ours - bare) * 1e3, "ms"),
         ("… of which the ledger, which is on the disk before the client starts", budget * 1e3, "ms"),
@@ -93,18 +92,6 @@ def _attempts(folder: Path, keeper: Keeper) -> tuple[Callable[[], object], Calla
         lambda: worker._attempt(1),  # what a worker that repeats does each time
         lambda: ledger.spend(entry, caps, clock.now()),
     )
-
-
-def _medians(*actions: Callable[[], object]) -> list[float]:
-    times: list[list[float]] = [[] for _ in actions]
-    for action in actions:
-        action()
-    for _ in range(RUNS):
-        for action, seconds in zip(actions, times, strict=True):
-            begun = time.perf_counter()
-            action()
-            seconds.append(time.perf_counter() - begun)
-    return [statistics.median(seconds) for seconds in times]
 
 
 if __name__ == "__main__":

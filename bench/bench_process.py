@@ -25,7 +25,8 @@ def measure() -> list[tuple[str, float, str]]:
             command = Command((CLIENT,), clean_environment(Path(folder)), Path(folder))
             keeper.run(command, Stop(), 60)
             first = time.perf_counter() - begun
-            ours, bare, captured = _medians(
+            ours, bare, captured = medians(
+                RUNS,
                 lambda: keeper.run(command, Stop(), 60),
                 lambda: subprocess.run([CLIENT], check=True),
                 lambda: subprocess.run([CLIENT], check=True, capture_output=True),
@@ -44,10 +45,12 @@ def measure() -> list[tuple[str, float, str]]:
     ]
 
 
-def _medians(*actions: Callable[[], object]) -> list[float]:
-    """Given what to time, return the median seconds of each."""
+def medians(runs: int, *actions: Callable[[], object]) -> list[float]:
+    """Given how often and what to time, return the median seconds of each; they take turns, after one that warms up."""
     times: list[list[float]] = [[] for _ in actions]
-    for _ in range(RUNS):
+    for action in actions:
+        action()
+    for _ in range(runs):
         for action, seconds in zip(actions, times, strict=True):
             begun = time.perf_counter()
             action()
