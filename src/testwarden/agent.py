@@ -237,8 +237,7 @@ class Agent:
             _log.error("workers did not stop: %s", ", ".join(task.ref for task in self._runner.running()))
 
     def ask(self, call: Callable[[], None]) -> None:
-        """Have the main thread make a call soon. This, and nothing else, is for signal handlers: it takes no lock, and
-        a handler may interrupt the main thread while it holds one."""
+        """Have the main thread make a call soon."""
         self._asked.put(call)
 
     def stop(self, reason: str, exit_code: int = 0) -> None:

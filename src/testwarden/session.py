@@ -7,7 +7,9 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
 from types import FrameType
@@ -26,7 +28,7 @@ INTERRUPTED = 130
 """Exit code after SIGINT (128 + 2, as shells have it)."""
 
 _log = logging.getLogger(__name__)
-_Handler = Callable[[int, "FrameType | None"], None]
+_Handler = Callable[[], None]
 
 
 class Session:
@@ -57,25 +59,22 @@ class Session:
                 return 1
 
     def _signals(self) -> Mapping[int, _Handler]:
-        def end(number: int, _frame: FrameType | None) -> None:
-            self._agent.ask(lambda: self._agent.stop(signal.Signals(number).name))
-
         wanted: dict[int, _Handler] = {
-            signal.SIGTERM: end,
+            signal.SIGTERM: lambda: self._agent.stop("SIGTERM"),
             signal.SIGINT: self._interrupt,
-            signal.SIGTSTP: lambda _number, _frame: self._agent.ask(self._suspend),
-            signal.SIGCONT: lambda _number, _frame: self._agent.ask(self._resume),
+            signal.SIGTSTP: lambda: self._agent.ask(self._suspend),
+            signal.SIGCONT: lambda: self._agent.ask(self._resume),
         }
         # Ignored by who started us: that is nohup, which means that the end of the terminal shall not be ours.
         if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:
-            wanted[signal.SIGHUP] = end
+            wanted[signal.SIGHUP] = lambda: self._agent.stop("SIGHUP")
         return wanted
 
-    def _interrupt(self, _number: int, _frame: FrameType | None) -> None:
+    def _interrupt(self) -> None:
         """The first SIGINT asks; the second ends at once, and takes every child along."""
         self._interrupts += 1
         if self._interrupts == 1:
-            self._agent.ask(lambda: self._agent.stop("SIGINT", INTERRUPTED))
+            self._agent.stop("SIGINT", INTERRUPTED)
             return
         self._agent.kill()
         self._leave_terminal()
@@ -146,13 +145,38 @@ def stop_process() -> None:
 
 @contextlib.contextmanager
 def handlers(wanted: Mapping[int, _Handler]) -> Iterator[None]:
-    """Inside, these signal handlers are installed; afterwards those that were before. Main thread only."""
-    before: dict[int, Any] = {number: signal.signal(number, handler) for number, handler in wanted.items()}
+    """Inside, each of these signals has its call made, in a thread of its own; afterwards all is as it was before.
+
+    Main thread only. Python's own handlers would run in the main thread: in the middle of whatever holds a lock there,
+    and not before it wakes up, should the signal have come in the moment before it began to wait.
+    """
+    ours, theirs = socket.socketpair()
+    theirs.setblocking(False)
+    fd_before = signal.set_wakeup_fd(theirs.fileno())
+    before: dict[int, Any] = {number: signal.signal(number, _noted) for number in wanted}
+    thread = threading.Thread(target=_answer, args=(ours, wanted), name="signals", daemon=True)
+    thread.start()
     try:
         yield
     finally:
         for number, handler in before.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+        signal.set_wakeup_fd(fd_before)
+        theirs.close()
+        thread.join()
+        ours.close()
+
+
+def _noted(_number: int, _frame: FrameType | None) -> None:
+    """What the interpreter calls. By then the number of the signal is in the socket."""
+
+
+def _answer(arriving: socket.socket, wanted: Mapping[int, _Handler]) -> None:
+    """Make the calls, one after the other, until the other end is closed."""
+    while numbers := arriving.recv(64):
+        for number in numbers:
+            if number in wanted:
+                wanted[number]()
 
 
 def _fd(stream: Any) -> int | None:

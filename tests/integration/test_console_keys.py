@@ -37,6 +37,11 @@ def raw():
     return not termios.tcgetattr(0)[3] & (termios.ICANON | termios.ECHO)
 
 done = threading.Event()
+
+def wait_until_done():
+    # A signal that comes in the moment before a wait begins is seen at its end: hence many short ones.
+    while not done.wait(0.1):
+        pass
 """
 LEADER = "fcntl.ioctl(0, termios.TIOCSCTTY, 0)\n"
 
@@ -123,7 +128,7 @@ RUN = """
 report(str(available(0)))
 with keys():
     report(str(raw()))
-    done.wait()
+    wait_until_done()
     BODY
 """
 
@@ -194,7 +199,7 @@ def quit():
 held.append(Keys(0, Typing({"q": quit}, print, print)))
 held[0].start()
 report("started")
-done.wait()
+wait_until_done()
 held[0].stop()
 held[0].stop()
 report(str([thread.name for thread in threading.enumerate()]))
@@ -214,7 +219,7 @@ import testwarden.console.log as log
 log.FLUSH_SECONDS = 0.05
 with log.Log(1), keys():
     report("started")
-    done.wait()
+    wait_until_done()
     for _ in range(1000):
         logging.getLogger("testwarden").info("x" * 1000)
 """
@@ -273,7 +278,7 @@ def job():
     signal.signal(signal.SIGTERM, lambda *_: done.set())
     with here:
         report("raw" if raw() else "not raw")
-        done.wait()
+        wait_until_done()
 """
 
 
