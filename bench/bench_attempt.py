@@ -84,7 +84,7 @@ def _attempts(folder: Path, keeper: Keeper) -> tuple[Callable[[], object], Calla
     client = AntClient(keeper, bin_dir=folder / "bin", search_path="")
     workload = DownloadWorkload(client, lambda _size, _rng: ROW)
     bench = Bench(gate, clock, folder / "work", recorder.record, random.Random(1))
-    job = Job(Task("001", "", 5, 0, TestType.DOWNLOAD), workload, lambda: client.name, "c0ffee")
+    job = Job(Task("001", "", 5, 0, TestType.DOWNLOAD), workload, "c0ffee")
     worker = Worker(1, job, bench, Stop())
     entry = Entry(TestType.QUOTE, FileSize.TINY, "001", 1, ROW.address, "c0ffee", 0)
     caps = Caps(10**6, 10**15)

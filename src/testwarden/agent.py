@@ -40,10 +40,12 @@ from testwarden.running.scheduler import Scheduler
 from testwarden.running.worker import Bench
 from testwarden.safety.budget import Ledger
 from testwarden.safety.cycle import Cycle, Phase
-from testwarden.safety.gate import Conditions, Gate, Judged
+from testwarden.safety.gate import Conditions, Gate
 from testwarden.safety.kill_switch import KillSwitch
 from testwarden.safety.situation import Situation
-from testwarden.settings import Settings, to_limits
+from testwarden.safety.task_verdict import Judged
+from testwarden.settings import to_limits
+from testwarden.settings_schema import Settings
 
 TICK = 5.0
 """Seconds between two looks of the main thread at everything that must hold whatever else happens."""
@@ -162,9 +164,9 @@ class Agent:
             rng,
             self._scheduler,
             self._runner,
-            client_name=lambda: self._client.name,
             children=self._children,
             on_cycle_end=self._cycle_ended,
+            windowed=self._gate.windowed,
         )
         self._status = StatusFile(self._cache / "status.json")
         stack.callback(self._scheduler.stop)

@@ -19,7 +19,7 @@ from testwarden.metrics.line_protocol import Identity
 from testwarden.metrics.recorder import Recorder
 from testwarden.metrics.rotation import Rules
 from testwarden.model import TestType
-from testwarden.settings import Settings
+from testwarden.settings_schema import Settings
 from testwarden.workloads.download import DownloadWorkload
 from testwarden.workloads.quote import QuoteWorkload
 from testwarden.workloads.upload import UploadWorkload

@@ -20,7 +20,7 @@ from testwarden.control.source import Source
 from testwarden.errors import SourceError, TestwardenError
 from testwarden.safety.gate import MOST_SKEW
 from testwarden.safety.limits import GB
-from testwarden.settings import Settings
+from testwarden.settings_schema import Settings
 
 
 class Mark(str, Enum):

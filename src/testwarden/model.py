@@ -58,6 +58,50 @@ class FileSize(Enum):
         raise ValueError(f"{text!r} is not one of {', '.join(size.label for size in cls)}")
 
 
+class Origin(str, Enum):
+    """Who asked for a task."""
+
+    PUBLIC = "public"
+    """A control file: the built-in limits hold."""
+    OWN = "own"
+    """The operator: their own numbers hold. A public task never becomes an own one."""
+
+
+@dataclass(frozen=True)
+class ScriptFile:
+    """A file that a k6 task needs, named by what it must contain."""
+
+    path: str
+    """Below the folder of the control file, with forward slashes."""
+    sha256: str
+    """64 lower-case hex digits."""
+
+
+@dataclass(frozen=True)
+class K6Options:
+    """What a k6 task asks for beside what every task has. None: the script decides."""
+
+    script: ScriptFile
+    data: ScriptFile | None = None
+    """A file with test data; the script finds its path in the variable `AMMO_URL`."""
+    vus: int | None = None
+    duration: float | None = None
+    """Seconds."""
+    iterations: int | None = None
+    rate: int | None = None
+    """Requests a second."""
+    targets: tuple[str, ...] | None = ()
+    """Host names and addresses, in lower case, that it may reach. None, for own tasks only: any."""
+    env: tuple[tuple[str, str], ...] = ()
+    """Variables for the script."""
+    params: tuple[str, ...] = ()
+    """Further arguments of k6, for own tasks only."""
+
+
+Figure = bool | int | float | str
+"""A field of a sample beyond those that all samples have."""
+
+
 @dataclass(frozen=True)
 class Task:
     """One `<Task>` of a control file, understood and inside the control file's own rules, not yet judged by the gate."""
@@ -81,6 +125,9 @@ class Task:
     """How many more attempts follow one that failed in a way that another try can mend."""
     line: int = 0
     """Line of the control file, for findings."""
+    k6: K6Options | None = None
+    """For the test type k6, and only there."""
+    origin: Origin = Origin.PUBLIC
 
 
 class Level(str, Enum):
@@ -151,10 +198,13 @@ class Verdict:
 
 
 class Outcome(str, Enum):
-    """How an attempt ended. Each but OK is the name of an error kind in the metrics; MD5_INVALID shows as `md5_valid`."""
+    """How an attempt ended. Each is the name of an error kind in the metrics, but for OK and two that are what was found,
+    not an error: MD5_INVALID, which shows as `md5_valid`, and THRESHOLDS_FAILED, which shows as `thresholds_ok`."""
 
     OK = "ok"
     MD5_INVALID = "md5_invalid"
+    THRESHOLDS_FAILED = "thresholds_failed"
+    """A load test came to its end, and what it measured is not what its script calls good."""
     CLIENT_KILLED = "client_killed"
     CLIENT_ERROR = "client_error"
     NETWORK_ERROR = "network_error"
@@ -183,6 +233,8 @@ class AttemptResult:
     """Whether another try of the same thing could end better."""
     address: str | None = None
     """Where an upload can be found."""
+    figures: tuple[tuple[str, Figure], ...] = ()
+    """What this type of test measures beyond that, by the names of the fields in the metrics."""
 
 
 @dataclass(frozen=True)
@@ -208,6 +260,8 @@ class Sample:
     reason: str = ""
     commit: str = ""
     """Commit of the control file, empty for a source without commits."""
+    figures: tuple[tuple[str, Figure], ...] = ()
+    """See AttemptResult."""
 
 
 @dataclass(frozen=True)

@@ -21,8 +21,9 @@ from testwarden.console import keys, tables
 from testwarden.console.log import Log
 from testwarden.control.fetch import Reading
 from testwarden.errors import TestwardenError
-from testwarden.safety.gate import Judged
-from testwarden.settings import Settings, secrets
+from testwarden.safety.task_verdict import Judged
+from testwarden.settings import secrets
+from testwarden.settings_schema import Settings
 
 INTERRUPTED = 130
 """Exit code after SIGINT (128 + 2, as shells have it)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, get_origin
@@ -96,18 +96,27 @@ def _broken(shown: str, path: Path, problem: str) -> str:
 
 
 def _take_sections(reading: Reading, data: Mapping[str, Any], shown: str) -> None:
-    sections = {key.partition(".")[0] for key in reading.known}
+    sections = {key.rpartition(".")[0] for key in reading.known}
     for section, content in data.items():
         if section not in sections:
             near = [f"[{one}]" for one in difflib.get_close_matches(section, sections, n=1)] or [
                 reading.suggest(section)
             ]
             reading.problems.append(_unknown(section, shown, near[0]))
-        elif not isinstance(content, dict):
-            reading.problems.append(f"{section} (from {shown}): it is a section; write [{section}] and its keys below")
         else:
-            for name, value in content.items():
-                _take(reading, f"{section}.{name}", Written(value, shown))
+            _take_section(reading, sections, section, content, shown)
+
+
+def _take_section(reading: Reading, sections: Collection[str], section: str, content: Any, shown: str) -> None:
+    if not isinstance(content, dict):
+        reading.problems.append(f"{section} (from {shown}): it is a section; write [{section}] and its keys below")
+        return
+    for name, value in content.items():
+        key = f"{section}.{name}"
+        if key in sections:
+            _take_section(reading, sections, key, value, shown)
+        else:
+            _take(reading, key, Written(value, shown))
 
 
 def _take(reading: Reading, key: str, written: Written) -> None:
@@ -172,14 +181,14 @@ def _read_variables(reading: Reading, variables: Iterable[tuple[str, str]], plac
 
 
 def _take_variable(reading: Reading, name: str, text: str, place: str) -> None:
-    section, _, key = name[len(PREFIX) :].lower().partition("__")
-    known = reading.known.get(f"{section}.{key}")
+    key = name[len(PREFIX) :].lower().replace("__", ".")
+    known = reading.known.get(key)
     if known is None:
-        near = reading.suggest(f"{section}.{key}")
+        near = reading.suggest(key)
         reading.problems.append(_unknown(name, place, near and variable_name(near)))
     else:
         origin = DOTENV if place == DOTENV else name
-        reading.values[f"{section}.{key}"] = Written(_from_text(known, text), origin)
+        reading.values[key] = Written(_from_text(known, text), origin)
 
 
 def variable_name(key: str) -> str:
@@ -188,7 +197,10 @@ def variable_name(key: str) -> str:
 
 
 def _from_text(known: FieldInfo, text: str) -> Any:
-    """A variable is text; numbers and lists are read from it. What cannot be read stays text, which is then refused."""
+    """A variable is text; numbers, lists, true and false are read from it. What cannot be read stays text, which is
+    then refused."""
+    if known.annotation is bool and text.lower() in {"true", "false"}:
+        return text.lower() == "true"
     if known.annotation is int and BYTES not in known.metadata and re.fullmatch(r"-?[0-9]{1,18}", text):
         return int(text)
     if get_origin(known.annotation) is tuple:

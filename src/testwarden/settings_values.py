@@ -105,6 +105,33 @@ def to_hosts(value: object) -> tuple[str, ...]:
     return tuple(host.lower() for host in hosts)
 
 
+def to_targets(value: object) -> tuple[str, ...]:
+    """Given a list of host names or addresses, each with a port or without, `*.` in front for all names below, return
+    them in lower case."""
+    targets = _texts(value)
+    wrong = 'a list of host names or addresses, for example ["files.example.org", "*.example.net:443"]'
+    for target in targets:
+        host = target.lower().removeprefix("*.")
+        if not re.fullmatch(r"(\[[0-9a-f:.]+\]|[a-z0-9._-]+)(:[0-9]{1,5})?|[0-9a-f:.]+", host) or not host.strip("."):
+            raise ValueError(wrong)
+    return tuple(target.lower() for target in targets)
+
+
+def _listen(value: str) -> str:
+    host, _, port = value.rpartition(":")
+    if not re.fullmatch(r"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9.-]+", host) or not re.fullmatch(r"[0-9]{1,5}", port):
+        raise ValueError('an address and a port, for example "127.0.0.1:8888" or "[::1]:8888"')
+    if int(port) > 65535:
+        raise ValueError("a port from 0 to 65535; 0: any free one")
+    return value
+
+
+def _file(value: object) -> Path:
+    if not isinstance(value, str) or not value.strip() or not value.isprintable():
+        raise ValueError("the path of a file, not empty")
+    return Path(os.path.expanduser(value))  # noqa: PTH111 - as for folders
+
+
 def to_file_size(value: object) -> FileSize:
     """Given the name of a file size, return the size."""
     for size in FileSize:
@@ -167,6 +194,8 @@ def show(known: FieldInfo, value: object) -> str:
     if isinstance(value, tuple):
         return json.dumps(list(value), ensure_ascii=False)
     text = value.label if isinstance(value, FileSize) else value
+    if isinstance(value, bool):
+        return "true" if value else "false"
     return str(text) if isinstance(text, int) else json.dumps(str(text), ensure_ascii=False)
 
 
@@ -195,6 +224,8 @@ def host_name() -> str:
 
 
 Tag = Annotated[str, AfterValidator(_tag)]
+Listen = Annotated[str, AfterValidator(_listen)]
+File = Annotated[Path, BeforeValidator(_file)]
 Folder = Annotated[Path, BeforeValidator(_folder)]
 Size = Annotated[int, BeforeValidator(parse_bytes), BYTES]
 Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from pydantic.fields import FieldInfo
 
-from testwarden.settings import Loaded, Settings, keys, value_of
+from testwarden.settings import Loaded, as_section, keys, value_of
+from testwarden.settings_schema import Settings
 from testwarden.settings_sources import variable_name
 from testwarden.settings_values import show
 
@@ -39,21 +40,24 @@ def sample() -> str:
     parts = [HEAD]
     section = ""
     for key, known in keys().items():
-        if key.partition(".")[0] != section:
-            section = key.partition(".")[0]
+        if key.rpartition(".")[0] != section:
+            section = key.rpartition(".")[0]
             parts.append(_heading(section))
         parts.append(_line(key, known))
     return "\n".join(parts)
 
 
 def _heading(section: str) -> str:
-    model = Settings.model_fields[section].annotation
+    fields, model = Settings.model_fields, None
+    for name in section.split("."):
+        model = as_section(fields[name])
+        fields = model.model_fields if model is not None else {}
     return f"\n{_comment((model.__doc__ or '').strip())}\n[{section}]\n"
 
 
 def _line(key: str, known: FieldInfo) -> str:
     default = None if known.default_factory is not None else known.default
-    return f"{_comment(known.description or '')}\n#{key.partition('.')[2]} = {show(known, default)}\n"
+    return f"{_comment(known.description or '')}\n#{key.rpartition('.')[2]} = {show(known, default)}\n"
 
 
 def _comment(text: str) -> str:

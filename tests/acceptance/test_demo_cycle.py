@@ -15,7 +15,7 @@ from acceptance.long_runs import LongRuns
 from standins.agent_process import Ending, Place
 from testwarden.metrics.line_protocol import Line, parse
 
-PROOF = r"cool-down: (2) workers stopped, the slowest in [\d.]+ s; no test process is left"
+PROOF = r"cool-down: (2) workers stopped, none needed KILL, the slowest in [\d.]+ s; no test process is left"
 
 
 @pytest.fixture(params=WAYS)

@@ -142,7 +142,7 @@ def test_a_stop_asks_and_then_kills_when_patience_ends(keeper: Keeper, work: Pat
     pid = pid_in(work / "client.pid")
     stop.request("the window ends", grace=0.2)
     thread.join(PATIENT)
-    assert (ends[0].why, ends[0].signal) == (Why.STOPPED, signal.SIGKILL)
+    assert (ends[0].why, ends[0].signal, stop.kills) == (Why.STOPPED, signal.SIGKILL, 1)
     assert not lives(pid)
 
 
@@ -163,7 +163,7 @@ def test_a_client_that_obeys_a_stop_is_not_killed(keeper: Keeper, work: Path) ->
     pid_in(work / "client.pid")
     stop.request("the window ends", grace=3600)
     thread.join(PATIENT / 2)
-    assert (ends[0].why, ends[0].signal) == (Why.STOPPED, signal.SIGTERM)
+    assert (ends[0].why, ends[0].signal, stop.kills) == (Why.STOPPED, signal.SIGTERM, 0)
 
 
 @pytest.fixture(params=["keeper", "fake"])
@@ -360,7 +360,7 @@ def test_an_exception_while_a_client_runs_ends_the_client(
             raise KeyboardInterrupt
         return time.monotonic() + 0.01
 
-    monkeypatch.setattr("testwarden.clients.process._Limit.next_due", lambda _self, _stop: interrupt(0))
+    monkeypatch.setattr("testwarden.clients.ending.Ending.next_due", lambda _self, _stop: interrupt(0))
     with pytest.raises(KeyboardInterrupt):
         keeper.run(misbehave(work, "ignore-term"), Stop(), PATIENT)
     pid = pid_in(work / "client.pid")

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import unicodedata
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -9,9 +10,9 @@ from hypothesis import strategies as st
 
 from testwarden.console.tables import HELP, TaskRow, judged_row, refused_row, status_table, task_table
 from testwarden.console.text import cut, safe_line, safe_lines
-from testwarden.model import FileSize, Finding, Level, Task, TestType
-from testwarden.safety.gate import judge_task
+from testwarden.model import FileSize, Finding, K6Options, Level, ScriptFile, Task, TestType
 from testwarden.safety.limits import Limits
+from testwarden.safety.task_verdict import judge_task
 
 TINY = Task("001", "Download a tiny file once an hour", 5, 0, TestType.DOWNLOAD, workers=5, repeat=True)
 WILD = Task("002", "A typo", 6, 0, TestType.QUOTE, FileSize.SMALL, workers=5000, offset=90)
@@ -39,6 +40,16 @@ def test_what_was_clamped_shows_before_and_after() -> None:
     ref, _, workers, _, offset, _, _, verdict, _ = cells(task_table(rows()), "002")
     assert (ref, workers, offset) == ("002", "5000→10", "90→5 min")
     assert verdict == "clamped: workers 5000→10, offset 90→5"
+
+
+def test_a_load_shows_instead_of_a_size() -> None:
+    load = K6Options(ScriptFile("k6/a.js", "0" * 64), vus=5000, duration=60.0, rate=5, targets=("a.example.org",))
+    wild = Task("005", "load", 8, 0, TestType.K6, k6=load)
+    silent = replace(wild, ref="006", k6=replace(load, vus=None, duration=None, rate=None))
+    limits = Limits(targets=("a.example.org",))
+    table = task_table([judged_row(judge_task(task, limits, {})) for task in (wild, silent)])
+    assert cells(table, "005")[6] == "5000→20 VUs, 60 s, 5/s"
+    assert cells(table, "006")[6] == "by its script"
 
 
 def test_what_is_refused_shows_why_and_where() -> None:

@@ -53,8 +53,9 @@ def test_kill_is_at_58_and_seconds_to_it_never_negative() -> None:
     assert HOUR.seconds_to_kill(utc("2026-11-21 09:59:00.000")) == 0
 
 
-def test_the_next_cycle_begins_at_midnight_too() -> None:
-    assert HOUR.next_start(utc("2026-12-31 23:59:59.999")) == utc("2027-01-01 00:00:00.000")
+def test_seconds_until_the_window_ends_are_never_negative() -> None:
+    assert HOUR.seconds_to_window_end(utc("2026-11-21 09:54:59.000")) == 1
+    assert HOUR.seconds_to_window_end(utc("2026-11-21 09:56:00.000")) == 0
 
 
 def test_a_shortened_cycle_scales_minutes() -> None:
@@ -81,8 +82,7 @@ cycles = st.sampled_from([60, 120, 600, 3600]).map(Cycle)
 
 @given(moments, cycles)
 def test_every_instant_lies_in_its_cycle_and_the_next_minute_is_ahead(now: datetime, cycle: Cycle) -> None:
-    assert cycle.start(now) <= now < cycle.next_start(now)
-    assert cycle.next_start(now) - cycle.start(now) == timedelta(seconds=cycle.seconds)
+    assert cycle.start(now) <= now < cycle.start(now) + timedelta(seconds=cycle.seconds)
     assert now < cycle.next_at(now, 55) <= now + timedelta(seconds=cycle.seconds)
 
 

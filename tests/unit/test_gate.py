@@ -11,15 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from testwarden.model import AttemptResult, Decision, FileSize, Moment, Outcome, Task, TestType
+from testwarden.model import AttemptResult, Decision, FileSize, Moment, Origin, Outcome, TestType
 from testwarden.safety.budget import Entry, Ledger
 from testwarden.safety.cycle import Cycle
-from testwarden.safety.gate import Conditions, Confirmed, Gate, judge_now, judge_task
+from testwarden.safety.gate import Conditions, Confirmed, Gate, Needs, judge_now
 from testwarden.safety.kill_switch import KillSwitch, SwitchIssue
-from testwarden.safety.limits import GB, Limits
+from testwarden.safety.limits import GB, Limits, OwnLimits
 
 START = datetime(2026, 11, 21, 12, 5, tzinfo=timezone.utc)
-TASK = Task("001", "a task", 5, 0, TestType.DOWNLOAD)
 
 
 def at(seconds: float) -> Moment:
@@ -33,12 +32,12 @@ HOUR = Cycle()
 
 
 def refusal(conditions: Conditions, seconds: float = 1, disk: int = 0) -> str:
-    verdict = judge_now(conditions, HOUR, 10 * GB, disk, at(seconds))
+    verdict = judge_now(conditions, HOUR, Needs(10 * GB, disk), at(seconds))
     return verdict.reason if verdict.refused else ""
 
 
 def test_in_the_window_with_everything_good_an_attempt_is_allowed() -> None:
-    assert judge_now(GOOD, HOUR, 10 * GB, 0, at(1)).decision is Decision.ALLOWED
+    assert judge_now(GOOD, HOUR, Needs(10 * GB), at(1)).decision is Decision.ALLOWED
 
 
 @pytest.mark.parametrize("seconds", [-0.001, 3000.0, 3100.0, 3300.0])
@@ -54,7 +53,7 @@ def test_the_last_instant_of_the_window_still_starts() -> None:
 
 def test_the_window_of_the_day_s_last_hour_ends_and_the_next_opens_after_midnight() -> None:
     late = Moment(datetime(2026, 11, 21, 23, 56, tzinfo=timezone.utc), 0.0, "boot")
-    verdict = judge_now(GOOD, HOUR, 0, 0, late)
+    verdict = judge_now(GOOD, HOUR, Needs(0), late)
     assert verdict.next_try == datetime(2026, 11, 22, 0, 5, tzinfo=timezone.utc)
 
 
@@ -91,41 +90,20 @@ def test_edges_that_are_still_good() -> None:
     assert "must stay free" in refusal(GOOD, disk=10 * GB + 1)
 
 
-def test_a_task_inside_the_limits_is_allowed_unchanged() -> None:
-    judged = judge_task(TASK, Limits(), {})
-    assert judged.verdict.decision is Decision.ALLOWED
-    assert judged.task == TASK
+def test_an_own_test_needs_no_control_file_and_no_window() -> None:
+    bare = replace(GOOD, control=None)
+    own = Needs(10 * GB, window=False, control=False)
+    assert not judge_now(bare, HOUR, own, at(1)).refused
+    assert not judge_now(bare, HOUR, own, at(-200)).refused
+    assert "outside the window" in judge_now(bare, HOUR, replace(own, window=True), at(-200)).reason
 
 
-def test_values_above_a_limit_are_clamped_and_shown() -> None:
-    wild = replace(TASK, workers=5000, retry=9, offset=6, time_offset=7, timeout=99999)
-    judged = judge_task(wild, Limits(), {})
-    assert judged.verdict.decision is Decision.CLAMPED
-    assert (judged.task.workers, judged.task.retry, judged.task.offset) == (10, 5, 5)
-    assert (judged.task.time_offset, judged.task.timeout) == (5, 3000)
-    assert judged.clamps["workers"] == "5000→10"
-    assert "workers 5000→10" in judged.verdict.reason
-
-
-def test_a_quote_may_take_ten_minutes() -> None:
-    assert judge_task(replace(TASK, type=TestType.QUOTE, timeout=3000), Limits(), {}).task.timeout == 600
-
-
-@pytest.mark.parametrize("size", list(FileSize))
-def test_sizes_above_the_largest_that_the_operator_allows_are_refused(size: FileSize) -> None:
-    judged = judge_task(replace(TASK, filesize=size), Limits(), {})
-    assert judged.verdict.refused == (size in {FileSize.HUGE, FileSize.GIGA, FileSize.TERA})
-
-
-def test_the_operator_may_allow_every_size() -> None:
-    everything = Limits(largest_filesize=FileSize.TERA)
-    assert not any(judge_task(replace(TASK, filesize=size), everything, {}).verdict.refused for size in FileSize)
-
-
-def test_a_type_without_limits_or_that_the_client_cannot_do_is_refused() -> None:
-    assert "no k6 tests" in judge_task(replace(TASK, type=TestType.K6), Limits(), {}).verdict.reason
-    why = {TestType.DOWNLOAD: "no gateway"}
-    assert judge_task(TASK, Limits(), why).verdict.reason == "no gateway"
+@pytest.mark.parametrize(
+    "change", [{"switch": KillSwitch()}, {"paused": True}, {"skew": 61.0}, {"disk_free": 0}], ids=str
+)
+def test_an_own_test_is_held_by_everything_else(change: dict[str, object]) -> None:
+    conditions = replace(GOOD, **change)  # type: ignore[arg-type]  # the parameters name real fields
+    assert judge_now(conditions, HOUR, Needs(10 * GB, window=False, control=False), at(1)).refused
 
 
 @pytest.fixture
@@ -195,6 +173,39 @@ def test_settling_replaces_the_reserved_bytes(ledger: Ledger) -> None:
 
 def test_all_tasks_together_have_twenty_workers(ledger: Ledger) -> None:
     door = gate(ledger)
-    assert door.workers(10, 0) == 10
-    assert door.workers(10, 15) == 5
-    assert door.workers(10, 20) == 0
+    assert door.workers(Origin.PUBLIC, 10, 0) == 10
+    assert door.workers(Origin.PUBLIC, 10, 15) == 5
+    assert door.workers(Origin.PUBLIC, 10, 20) == 0
+
+
+OWN = replace(ENTRY, origin=Origin.OWN, task="own-1")
+
+
+def test_own_attempts_have_a_budget_of_their_own(ledger: Ledger) -> None:
+    door = gate(ledger, own=OwnLimits(attempts=2))
+    verdicts = [door.admit(OWN, 0, at(number)).verdict for number in (1, 2, 3)]
+    assert [verdict.refused for verdict in verdicts] == [False, False, True]
+    assert "2 own download attempts" in verdicts[2].reason
+    assert not door.admit(ENTRY, 0, at(4)).verdict.refused
+    assert (door.usage(at(4)).attempts, door.usage(at(4)).own) == ({TestType.DOWNLOAD: 1}, {TestType.DOWNLOAD: 2})
+
+
+def test_the_byte_cap_holds_for_own_and_public_attempts_together(ledger: Ledger) -> None:
+    door = gate(ledger, bytes_per_day=1999)
+    assert not door.admit(OWN, 0, at(1)).verdict.refused
+    assert "bytes a day" in door.admit(ENTRY, 0, at(2)).verdict.reason
+
+
+def test_own_tests_are_bound_to_the_window_where_the_operator_says_so(ledger: Ledger) -> None:
+    assert not gate(ledger).admit(OWN, 0, at(-200)).verdict.refused
+    assert not gate(ledger).may_start(Origin.OWN, at(-200)).refused
+    bound = gate(ledger, own=OwnLimits(window=True))
+    assert "outside the window" in bound.admit(OWN, 0, at(-200)).verdict.reason
+    assert "outside the window" in bound.may_start(Origin.OWN, at(-200)).reason
+    assert (bound.windowed(Origin.OWN), gate(ledger).windowed(Origin.OWN)) == (True, False)
+    assert gate(ledger).windowed(Origin.PUBLIC)
+
+
+def test_own_tests_run_beside_the_twenty_workers_and_have_their_own_number(ledger: Ledger) -> None:
+    assert gate(ledger).workers(Origin.OWN, 1, 99) == 1
+    assert gate(ledger).workers(Origin.OWN, 1, 100) == 0

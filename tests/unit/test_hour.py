@@ -15,16 +15,28 @@ import pytest
 from testwarden.clients.client import Order
 from testwarden.clients.stop import Stop
 from testwarden.clock import ManualClock
-from testwarden.model import AttemptResult, CatalogueFile, Decision, FileSize, Outcome, Sample, Task, TestType, Verdict
+from testwarden.model import (
+    AttemptResult,
+    CatalogueFile,
+    Decision,
+    FileSize,
+    Origin,
+    Outcome,
+    Sample,
+    Task,
+    TestType,
+    Verdict,
+)
 from testwarden.running.hour import Hour, Plan
 from testwarden.running.runner import Runner
 from testwarden.running.scheduler import Scheduler
-from testwarden.running.worker import Bench
+from testwarden.running.worker import Bench, Job
 from testwarden.safety.budget import Ledger
 from testwarden.safety.cycle import Cycle
-from testwarden.safety.gate import Conditions, Confirmed, Gate, Judged
+from testwarden.safety.gate import Conditions, Confirmed, Gate
 from testwarden.safety.kill_switch import KillSwitch
 from testwarden.safety.limits import GB, Limits
+from testwarden.safety.task_verdict import Judged
 from testwarden.workloads.workload import Item, Purse
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
@@ -36,6 +48,7 @@ class UntilStopped:
     """A workload that runs until it is stopped."""
 
     type = TestType.DOWNLOAD
+    client = "twin"
 
     def __init__(self) -> None:
         self.running = threading.Semaphore(0)
@@ -103,7 +116,7 @@ def house(tmp_path: Path) -> Iterator[House]:
     rng = random.Random(3)
     runner = Runner(Bench(gate, clock, tmp_path, samples.append, rng), deaths.append)
     timetable = Timetable()
-    hour = Hour(Cycle(), clock, rng, timetable, runner, lambda: "twin", lambda: 0, lambda: ends.append(1))
+    hour = Hour(Cycle(), clock, rng, timetable, runner, lambda: 0, lambda: ends.append(1), gate.windowed)
     yield House(clock, hour, runner, timetable, UntilStopped(), samples, ends, deaths)
     runner.stop_all("the test is over", 0)
     assert runner.wait(10)
@@ -208,7 +221,7 @@ def test_at_55_everything_is_asked_to_stop_and_leaves_its_sample(
     assert [sample.outcome for sample in house.samples] == [Outcome.CLIENT_KILLED] * 3
     assert {sample.reason for sample in house.samples} == {"the window is over"}
     assert "3 workers asked to stop within 180 s" in caplog.text
-    assert "3 workers stopped, the slowest" in caplog.text
+    assert "3 workers stopped, none needed KILL, the slowest" in caplog.text
     assert "no test process is left" in caplog.text
     assert house.ends == [1]
 
@@ -285,3 +298,72 @@ def test_a_worker_thread_that_dies_of_our_fault_is_reported(house: House, monkey
     house.hour.start("001")
     assert house.runner.wait(10)
     assert isinstance(house.deaths[0], MemoryError)
+
+
+OWN = replace(TASK, ref="own-1", origin=Origin.OWN)
+
+
+def only_runs(house: House, ref: str) -> None:
+    """Wait until nothing but this task runs; fail when it ends, too."""
+    while [running.ref for running in house.runner.running()] != [ref]:
+        assert not house.runner.wait(0.01)
+
+
+def test_an_own_test_goes_on_through_the_cool_down_and_the_proof_says_so(
+    house: House, caplog: pytest.LogCaptureFixture
+) -> None:
+    house.adopt(TASK)
+    house.clock.set(NOON + timedelta(minutes=5))
+    house.hour.start("001")
+    assert not house.runner.start(Job(OWN, house.workload, "")).refused
+    house.started(2)
+    house.clock.set(NOON + timedelta(minutes=55))
+    with caplog.at_level(logging.INFO):
+        house.hour.cool_down()
+        only_runs(house, "own-1")
+        house.clock.set(NOON + timedelta(minutes=60))
+        house.hour.prove()
+    assert "1 worker stopped, none needed KILL, the slowest" in caplog.text
+    assert "1 own tests go on" in caplog.text
+
+
+def test_one_task_is_stopped_by_its_reference_and_no_other(house: House) -> None:
+    house.adopt(TASK)
+    house.clock.set(NOON + timedelta(minutes=5))
+    house.hour.start("001")
+    house.runner.start(Job(OWN, house.workload, ""))
+    house.started(2)
+    assert house.runner.stop("own-1", "the operator stops it", 1)
+    only_runs(house, "001")
+    assert house.samples[0].reason == "the operator stops it"
+    assert not house.runner.stop("own-1", "again", 1)
+
+
+def test_the_kill_switch_stops_own_tests_too(house: House) -> None:
+    house.clock.set(NOON + timedelta(minutes=5))
+    house.runner.start(Job(OWN, house.workload, ""))
+    house.started(1)
+    assert house.runner.stop_all("the kill switch is active", 1) == 1
+    assert house.runner.wait(10)
+
+
+def test_a_client_that_had_to_be_killed_is_in_the_proof_once(house: House, caplog: pytest.LogCaptureFixture) -> None:
+    class Stubborn(UntilStopped):
+        def attempt(self, item: Item, order: Order, stop: Stop, purse: Purse) -> AttemptResult:
+            result = super().attempt(item, order, stop, purse)
+            stop.note_kill()
+            return result
+
+    house.workload = Stubborn()
+    house.adopt(TASK)
+    house.clock.set(NOON + timedelta(minutes=5))
+    house.hour.start("001")
+    house.started(1)
+    house.clock.set(NOON + timedelta(minutes=55))
+    house.hour.cool_down()
+    assert house.runner.wait(10)
+    with caplog.at_level(logging.INFO):
+        house.hour.prove()
+        house.hour.prove()
+    assert "1 worker stopped, 1 needed KILL, the slowest" in caplog.text
+    assert "nothing had to be stopped" in caplog.text

@@ -298,3 +298,47 @@ class AgainstPlainModel(RuleBasedStateMachine):
 
 test_against_a_plain_model = AgainstPlainModel.TestCase
 AgainstPlainModel.TestCase.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+FIRST_FORMAT = """
+CREATE TABLE attempts (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,                       -- the ledger's own time, seconds
+    started TEXT NOT NULL,                  -- UTC, for the audit
+    ended TEXT,
+    type TEXT NOT NULL,
+    filesize TEXT NOT NULL,
+    task TEXT NOT NULL,
+    worker INTEGER NOT NULL,
+    target TEXT NOT NULL,
+    commit_id TEXT NOT NULL,
+    bytes INTEGER NOT NULL,                 -- reserved; once settled: moved
+    spent TEXT,                             -- ANT, reserved; once settled: paid
+    outcome TEXT                            -- NULL: running, or the agent died during it
+);
+CREATE INDEX attempts_of_type ON attempts (type, at);
+CREATE INDEX attempts_bytes ON attempts (at, bytes);
+CREATE INDEX attempts_spent ON attempts (at, spent) WHERE spent IS NOT NULL;
+CREATE TABLE boots (boot TEXT PRIMARY KEY, base REAL NOT NULL);
+CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
+PRAGMA user_version = 1;
+INSERT INTO boots VALUES ('boot-1', %r);
+INSERT INTO attempts (at, started, type, filesize, task, worker, target, commit_id, bytes)
+VALUES (%r, '2026-11-21T12:00:00+00:00', 'download', 'tiny', '001', 1, 'seed-1-100', 'abc', 7);
+"""
+
+
+def test_a_ledger_of_the_first_format_is_taken_over_with_what_it_holds(path: Path) -> None:
+    db = sqlite3.connect(path, isolation_level=None)
+    db.executescript(FIRST_FORMAT % (NOON.timestamp() - 50.0, NOON.timestamp()))
+    db.close()
+    for _ in range(2):  # the second time there is nothing left to take over
+        again = Ledger(path, at(1))
+        assert not again.lost
+        usage = again.usage(at(1))
+        assert (usage.attempts, usage.own, usage.bytes) == ({TestType.DOWNLOAD: 1}, {}, 7)
+        again.close()
+    last = Ledger(path, at(1))
+    assert isinstance(last.spend(entry(), Caps(2, PLENTY), at(1)), Spent)
+    assert isinstance(last.spend(entry(), Caps(2, PLENTY), at(1)), Shortage)
+    last.close()

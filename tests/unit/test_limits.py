@@ -10,11 +10,12 @@ from testwarden.safety.limits import AT_LEAST, AT_MOST, BUILT_IN, BUILT_IN_TYPES
 
 
 def test_the_built_in_numbers_are_those_of_the_design() -> None:
-    rows = {row.type: (row.attempts, row.workers, row.seconds) for row in BUILT_IN.types}
+    rows = {row.type: (row.attempts, row.workers, row.seconds, row.vus, row.rate) for row in BUILT_IN.types}
     assert rows == {
-        TestType.DOWNLOAD: (360, 10, None),
-        TestType.QUOTE: (240, 10, 600),
-        TestType.UPLOAD: (120, 10, None),
+        TestType.DOWNLOAD: (360, 10, None, None, None),
+        TestType.QUOTE: (240, 10, 600, None, None),
+        TestType.UPLOAD: (120, 10, None, None, None),
+        TestType.K6: (12, 2, 600, 20, 20),
     }
     assert (BUILT_IN.workers, BUILT_IN.retry, BUILT_IN.offset, BUILT_IN.time_offset, BUILT_IN.pause) == (
         20,
@@ -53,7 +54,11 @@ def test_what_is_left_alone_can_be_raised_and_not_lowered(name: str) -> None:
         (TypeLimits(TestType.QUOTE, 240, 10, 601), "quote: seconds: 601 is above the built-in limit of 600"),
         (TypeLimits(TestType.QUOTE, 240, 10, None), "quote: seconds: the built-in limit of 600 cannot be taken away"),
         (TypeLimits(TestType.DOWNLOAD, -1, 10, None), "download: attempts: -1 is below zero"),
-        (TypeLimits(TestType.K6, 1, 1, 1), "k6: this release has no limits for this kind of test"),
+        (TypeLimits(TestType.IPERF, 1, 1, 1), "iperf: this release has no limits for this kind of test"),
+        (TypeLimits(TestType.K6, 12, 2, 600, 21, 20), "k6: vus: 21 is above the built-in limit of 20"),
+        (TypeLimits(TestType.K6, 12, 2, 600, 20, 21), "k6: rate: 21 is above the built-in limit of 20"),
+        (TypeLimits(TestType.K6, 12, 2, 600, None, 20), "k6: vus: the built-in limit of 20 cannot be taken away"),
+        (TypeLimits(TestType.K6, 12, 2, 600, 20, None), "k6: rate: the built-in limit of 20 cannot be taken away"),
     ],
 )
 def test_a_row_above_the_built_in_one_is_refused(row: TypeLimits, sentence: str) -> None:
@@ -74,7 +79,7 @@ def test_two_rows_for_one_kind_are_refused() -> None:
 
 def test_every_number_has_its_direction() -> None:
     """Fails when a new number is added without saying which way is stricter."""
-    free = {"types", "largest_filesize", "spend_per_day"}
+    free = {"types", "largest_filesize", "spend_per_day", "targets", "own"}
     assert {field.name for field in fields(Limits)} == free | set(AT_MOST) | set(AT_LEAST)
 
 

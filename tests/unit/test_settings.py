@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
 
@@ -10,8 +11,9 @@ from hypothesis import strategies as st
 
 from testwarden.errors import SettingsError
 from testwarden.model import FileSize, TestType
-from testwarden.safety.limits import BUILT_IN, Limits
-from testwarden.settings import Loaded, Settings, keys, load, secrets, to_limits
+from testwarden.safety.limits import BUILT_IN, Limits, OwnLimits
+from testwarden.settings import Loaded, keys, load, secrets, to_limits
+from testwarden.settings_schema import Settings
 from testwarden.settings_values import parse_bytes, show_bytes
 from testwarden.settings_view import effective, sample
 
@@ -135,7 +137,18 @@ def test_a_settings_file_with_deep_nesting_is_an_error(tmp_path: Path) -> None:
         ("[limit]\nworkers = 1", "limit (from testwarden.toml): no such setting; did you mean [limits]?"),
         ("workers = 1", "workers (from testwarden.toml): no such setting; did you mean limits.workers?"),
         ("[agent]\nbranch = 'x'", "agent.branch (from testwarden.toml): no such setting; did you mean github.branch?"),
-        ("[limits.own]\nk6 = 1", "limits.own (from testwarden.toml): no such setting"),
+        (
+            "[limits.own]\nk6 = 1",
+            "limits.own.k6 (from testwarden.toml): no such setting; did you mean limits.own.k6_vus?",
+        ),
+        (
+            "[limits.owl]\nat_once = 1",
+            "limits.owl (from testwarden.toml): no such setting",
+        ),
+        (
+            "[limits]\nown = 1",
+            "limits.own (from testwarden.toml): it is a section; write [limits.own] and its keys below",
+        ),
         ("cycle = 60", "cycle (from testwarden.toml): it is a section; write [cycle] and its keys below"),
         ('["a\\u001bb"]', "'a\\x1bb' (from testwarden.toml): no such setting"),
     ],
@@ -229,6 +242,19 @@ WRONG = [
     ("github.token", '"s3cret two"', "ASCII characters without spaces"),
     ("github.token", '["s3cret"]', "allowed is text"),
     ("network.secret_key", '"s3cret\\n"', "ASCII characters without spaces"),
+    ("limits.k6_per_hour", "13", "from 0 to 12; a limit may be lowered, never raised"),
+    ("limits.own.at_once", "1001", "a whole number from 0 to 1000"),
+    ("limits.own.k6_vus", '"many"', "a whole number from 1 to 100000"),
+    ("k6.allowed_targets", '["https://host"]', "a list of host names or addresses"),
+    ("k6.allowed_targets", '["*"]', "a list of host names or addresses"),
+    ("k6.allowed_targets", '["*."]', "a list of host names or addresses"),
+    ("k6.allowed_targets", '["host:http"]', "a list of host names or addresses"),
+    ("api.listen", "8888", "allowed is text"),
+    ("api.listen", '"localhost"', "an address and a port"),
+    ("api.listen", '"[::1]:99999"', "a port from 0 to 65535"),
+    ("api.tls_key", "7", "the path of a file"),
+    ("api.window", '"yes"', "allowed is true or false"),
+    ("api.window", "1", "allowed is true or false"),
 ]
 
 
@@ -236,7 +262,7 @@ WRONG = [
 def test_a_wrong_value_is_refused_with_key_value_origin_and_what_is_allowed(
     tmp_path: Path, key: str, value: str, allowed: str
 ) -> None:
-    section, _, name = key.partition(".")
+    section, _, name = key.rpartition(".")
     (problem,) = problems(tmp_path, f"[{section}]\n{name} = {value}\n")
     assert problem.startswith(f"{key} = ")
     assert "(from testwarden.toml)" in problem
@@ -248,6 +274,20 @@ def test_a_wrong_value_is_refused_with_key_value_origin_and_what_is_allowed(
 def test_a_wrong_variable_is_refused_with_its_name(tmp_path: Path) -> None:
     (problem,) = problems(tmp_path, TESTWARDEN_LIMITS__WORKERS="many")
     assert problem.startswith('limits.workers = "many" (from TESTWARDEN_LIMITS__WORKERS): allowed is a whole number')
+
+
+def test_variables_reach_inner_sections_and_are_read_as_what_they_are(tmp_path: Path) -> None:
+    variables = {
+        "TESTWARDEN_LIMITS__OWN__K6_VUS": "9",
+        "TESTWARDEN_API__WINDOW": "True",
+        "TESTWARDEN_K6__ALLOWED_TARGETS": '["a.example.org:443", "[2001:DB8::1]:80", "192.0.2.1"]',
+        "TESTWARDEN_API__TLS_KEY": "tls/key.pem",
+    }
+    got = loaded(tmp_path, **variables).settings
+    assert (got.limits.own.k6_vus, got.api.window, got.api.tls_key) == (9, True, tmp_path / "tls/key.pem")
+    assert got.k6.allowed_targets == ("a.example.org:443", "[2001:db8::1]:80", "192.0.2.1")
+    (problem,) = problems(tmp_path, TESTWARDEN_LIMITS__OWN__AT_ONCE="-1")
+    assert "(from TESTWARDEN_LIMITS__OWN__AT_ONCE)" in problem
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
@@ -341,6 +381,10 @@ def test_the_sample_is_the_defaults_both_as_it_is_and_with_every_key_taken_in(tm
         "github.token",
         "network.secret_key",
         "limits.spend_per_day",
+        "api.listen",
+        "api.token",
+        "api.tls_cert",
+        "api.tls_key",
     }
 
 
@@ -361,14 +405,29 @@ def test_the_limits_in_force_are_the_operators(tmp_path: Path) -> None:
     keep_disk_free = "20GB"
     bytes_per_day = "1GB"
     spend_per_day = "0.25"
+    k6_per_hour = 4
+    [limits.own]
+    at_once = 5
+    attempts_per_hour = 6
+    seconds = 7
+    k6_vus = 8
+    [k6]
+    allowed_targets = ["*.Example.org"]
+    [api]
+    window = true
     """
     limits = to_limits(loaded(tmp_path, REPOSITORY + own).settings)
     assert [(row.type, row.attempts) for row in limits.types] == [
         (TestType.DOWNLOAD, 1),
         (TestType.QUOTE, 2),
         (TestType.UPLOAD, 0),
+        (TestType.K6, 4),
     ]
-    assert limits == Limits(limits.types, 3, 5, 5, 5, 10, FileSize.GIGA, 20 * 10**9, 10**9, Decimal("0.25"))
+    assert limits == replace(
+        Limits(limits.types, 3, 5, 5, 5, 10, FileSize.GIGA, 20 * 10**9, 10**9, Decimal("0.25")),
+        targets=("*.example.org",),
+        own=OwnLimits(5, 6, 7, 8, window=True),
+    )
 
 
 @given(st.integers(min_value=0, max_value=10**15))

@@ -37,6 +37,8 @@ class Script:
     results: list[AttemptResult | Exception]
     folders: list[Path] = field(default_factory=list)
     type: TestType = TestType.DOWNLOAD
+    client: str = "ant-2"
+    orders: list[Order] = field(default_factory=list)
 
     def pick(self, task: Task, rng: random.Random) -> Item:
         return Item("seed-1-100", 1000, 1000, ROW)
@@ -44,6 +46,7 @@ class Script:
     def attempt(self, item: Item, order: Order, stop: Stop, purse: Purse) -> AttemptResult:
         assert order.folder.is_dir()
         self.folders.append(order.folder)
+        self.orders.append(order)
         self.clock.advance(1)
         result = self.results.pop(0)
         if isinstance(result, Exception):
@@ -97,7 +100,7 @@ def house(tmp_path: Path) -> Iterator[House]:
 def run(house: House, task: Task, results: list[AttemptResult | Exception], most: int = 50) -> Pauses:
     stop = Pauses(house.clock, most)
     workload = Script(house.clock, results)
-    Worker(2, Job(task, workload, lambda: "ant-2", "c0ffee"), house.bench, stop).run()
+    Worker(2, Job(task, workload, "c0ffee"), house.bench, stop).run()
     assert not any(folder.exists() for folder in workload.folders), "working folders are deleted"
     return stop
 

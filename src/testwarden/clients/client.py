@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -22,6 +23,8 @@ class Order:
     """A file larger than this is not what was asked for: the client is stopped when it passes it."""
     home: Path | None = None
     """Another empty folder, for what the client keeps for itself; who gave it empties it. None: the client sees to it."""
+    window_left: float = math.inf
+    """Seconds until the window ends; infinite for what is not bound to it."""
 
 
 class Client(Protocol):

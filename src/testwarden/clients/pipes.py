@@ -7,6 +7,7 @@ import math
 import os
 import select
 import threading
+from collections.abc import Callable
 
 from testwarden.clients import keeper
 
@@ -19,11 +20,11 @@ AT_ONCE = 64 * 1024
 class Pipes:
     """What one attempt is watched through, from its start to its end."""
 
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        """Given what closes the pipes again."""
+    def __init__(self, stack: contextlib.ExitStack, hear: Callable[[bytes], None] | None = None) -> None:
+        """Given what closes the pipes again, and what gets the output as it comes."""
         self._childs: list[int] = []
         stack.callback(self.close_childs_ends)
-        self.stdout, self.stderr = Output(), Output()
+        self.stdout, self.stderr = Output(hear), Output(hear)
         self._outputs = {self._pipe(stack): self.stdout, self._pipe(stack): self.stderr}
         self._status = self._pipe(stack)
         self.bell = Bell()
@@ -92,7 +93,8 @@ class Pipes:
 class Output:
     """Beginning and end of a stream, however long it is."""
 
-    def __init__(self) -> None:
+    def __init__(self, hear: Callable[[bytes], None] | None = None) -> None:
+        self._hear = hear
         self._head = bytearray()
         self._tail = bytearray()
         self._left_out = 0
@@ -103,6 +105,8 @@ class Output:
             data = os.read(fd, AT_ONCE)
         except BlockingIOError:
             return False
+        if self._hear and data:
+            self._hear(data)
         room = HALF - len(self._head)
         self._head += data[:room]
         self._tail += data[room:]

@@ -19,12 +19,13 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from enum import Enum
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Protocol
 
 from testwarden.clients import keeper
+from testwarden.clients.ending import Ending
+from testwarden.clients.ending import Why as Why  # so that who runs commands finds it here
 from testwarden.clients.leftovers import end_leftovers
 from testwarden.clients.pipes import AT_ONCE, Pipes
 from testwarden.clients.record import MARK, SLOT
@@ -33,21 +34,10 @@ from testwarden.errors import ProcessError
 
 HARD_MARGIN = 5.0
 """Seconds after the moment by which this module ends a client until the keeper does: the agent may be suspended."""
-ANSWER_PATIENCE = 10.0
-"""Seconds after KILL in which the keeper has to report the end. It waits for at most keeper.LINGER itself."""
 SEND_PATIENCE = 5.0  # seconds until a keeper that reads nothing counts as dead
 
 # Not by file name: imported, it runs from the compiled cache, which shortens its start.
 _BOOT = "import sys; sys.path.append(sys.argv[1]); from testwarden.clients.keeper import main; main(*sys.argv[2:])"
-
-
-class Why(str, Enum):
-    """Why a client ended."""
-
-    FINISHED = "finished"
-    """By itself, or by a signal that was not ours."""
-    STOPPED = "stopped"
-    TIMED_OUT = "timed_out"
 
 
 @dataclass(frozen=True)
@@ -67,6 +57,10 @@ class Command:
     niceness: int = 10
     grace: float = 2.0
     """Seconds between TERM and KILL at the time limit."""
+    second_term: bool = False
+    """Whether there is another TERM half-way between TERM and KILL."""
+    hear: Callable[[bytes], None] | None = field(default=None, repr=False)
+    """Gets all that it writes, as it comes, stdout and stderr alike; must be quick and raise nothing."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +86,8 @@ class Processes(Protocol):
     def run(self, command: Command, stop: Stop, timeout: float) -> Ended:
         """Run the command until it ends, is stopped, or `timeout` seconds are over; return how it ended.
 
-        A stop: TERM at once, KILL at `stop.kill_at`. The time limit: TERM, and KILL after the command's grace.
+        A stop: TERM at once, KILL at `stop.kill_at`. The time limit: TERM, and KILL after the command's grace. Between
+        them a second TERM, if the command wants it.
         Raise ProcessError when it could not be started or watched.
         """
         ...
@@ -204,16 +199,19 @@ class Keeper:
     def _run(self, command: Command, stop: Stop, timeout: float) -> Ended:
         number = next(self._numbers)
         with contextlib.ExitStack() as stack:
-            pipes = Pipes(stack)
+            pipes = Pipes(stack, command.hear)
             stack.enter_context(stop.listener(pipes.bell.ring))
-            limit = _Limit(time.monotonic() + timeout, command.grace)
+            limit = Ending(time.monotonic() + timeout, command.grace, second_term=command.second_term)
             self._start(_start_message(number, command, timeout, self._mark), pipes)
             try:
                 self._watch(number, pipes, limit, stop)
             except BaseException:
                 self._signal_quietly(number)
                 raise
-            return _ended(command, pipes, limit)
+            ended = _ended(command, pipes, limit)
+        if ended.why is Why.STOPPED and ended.signal == signal.SIGKILL:
+            stop.note_kill()
+        return ended
 
     def _start(self, message: bytes, pipes: Pipes) -> None:
         try:
@@ -223,7 +221,7 @@ class Keeper:
         finally:
             pipes.close_childs_ends()
 
-    def _watch(self, number: int, pipes: Pipes, limit: _Limit, stop: Stop) -> None:
+    def _watch(self, number: int, pipes: Pipes, limit: Ending, stop: Stop) -> None:
         """Return when the keeper has reported the end, having sent what signals are due."""
         while not pipes.is_over:
             pipes.wait(limit.next_due(stop) - time.monotonic())
@@ -261,34 +259,6 @@ class Keeper:
         except (OSError, ValueError):
             return  # nothing written yet, or closed
         self._last_words = text.rpartition("\n")[2] or self._last_words
-
-
-class _Limit:
-    """When a client is asked to end, and when it is made to."""
-
-    def __init__(self, deadline: float, grace: float) -> None:
-        self.why = Why.FINISHED
-        self._deadline = deadline
-        self._kill_at = deadline + grace
-        self._killed_at: float | None = None
-
-    def next_due(self, stop: Stop) -> float:
-        """Return the monotonic second at which there is something to do unless something happens before."""
-        if self._killed_at is not None:
-            return self._killed_at + ANSWER_PATIENCE
-        return self._deadline if self.why is Why.FINISHED else min(self._kill_at, stop.kill_at)
-
-    def due(self, now: float, stop: Stop) -> signal.Signals | None:
-        """Return the signal that is to be sent now, if any. Raise ProcessError when KILL was to no avail."""
-        if self.why is Why.FINISHED and (stop.requested or now >= self._deadline):
-            self.why = Why.STOPPED if stop.requested else Why.TIMED_OUT
-            return signal.SIGTERM
-        if self._killed_at is None and self.why is not Why.FINISHED and now >= min(self._kill_at, stop.kill_at):
-            self._killed_at = now
-            return signal.SIGKILL
-        if self._killed_at is not None and now >= self._killed_at + ANSWER_PATIENCE:
-            raise ProcessError("the keeper of child processes does not answer")
-        return None
 
 
 def _channel() -> tuple[socket.socket, socket.socket]:
@@ -363,7 +333,7 @@ def _start_message(number: int, command: Command, timeout: float, mark: str) -> 
     return message
 
 
-def _ended(command: Command, pipes: Pipes, limit: _Limit) -> Ended:
+def _ended(command: Command, pipes: Pipes, limit: Ending) -> Ended:
     """Given the pipes of an attempt that is over, return how it ended. Raise ProcessError if it did not even start."""
     if pipes.failure:
         number, step = pipes.failure

@@ -21,6 +21,7 @@ class Stop:
         self._listeners: list[Callable[[], None]] = []
         self._reason = ""
         self._kill_at = float("inf")
+        self._kills = 0
 
     @property
     def requested(self) -> bool:
@@ -45,6 +46,16 @@ class Stop:
             listeners = list(self._listeners)
         for listener in listeners:
             listener()
+
+    def note_kill(self) -> None:
+        """Note that a client did not end when it was asked to, and was killed."""
+        with self._lock:
+            self._kills += 1
+
+    @property
+    def kills(self) -> int:
+        """How many clients had to be killed."""
+        return self._kills
 
     def wait(self, seconds: float) -> bool:
         """Wait for at most so many seconds; return whether a stop was requested."""

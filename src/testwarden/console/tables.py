@@ -11,8 +11,8 @@ from decimal import Decimal
 from typing import Any
 
 from testwarden.console.text import cut, safe_line
-from testwarden.model import Decision, Finding
-from testwarden.safety.gate import Judged
+from testwarden.model import Decision, Finding, K6Options
+from testwarden.safety.task_verdict import Judged
 
 DESCRIPTION = 100
 """Characters of a description that are shown."""
@@ -64,10 +64,21 @@ def judged_row(judged: Judged) -> TaskRow:
         repeat="yes" if task.repeat else "no",
         offset="no" if offset == "0" else f"{offset} min",
         type=task.type.value,
-        size=task.filesize.label,
+        size=task.filesize.label if task.k6 is None else _load(task.k6, judged.clamps),
         verdict=verdict.decision.value + (f": {verdict.reason}" if verdict.decision is not Decision.ALLOWED else ""),
         description=task.description,
     )
+
+
+def _load(load: K6Options, clamps: Mapping[str, str]) -> str:
+    """Return what a k6 task puts on its targets, as far as it says so itself: `5000→20 VUs, 60 s, 20/s`."""
+    asked = [("vus", load.vus, " VUs"), ("duration", load.duration, " s"), ("iterations", load.iterations, " times")]
+    parts = [
+        clamps.get(name, f"{value:g}") + unit
+        for name, value, unit in (*asked, ("rate", load.rate, "/s"))
+        if value is not None
+    ]
+    return ", ".join(parts) or "by its script"
 
 
 def refused_row(finding: Finding) -> TaskRow:

@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from testwarden.clock import Clock
-from testwarden.model import Decision, Task, TestType, Verdict
+from testwarden.model import Decision, Origin, Task, TestType, Verdict
 from testwarden.running.runner import Runner, counted
 from testwarden.running.scheduler import Due, Scheduler
 from testwarden.running.worker import Job
 from testwarden.safety.cycle import KILL, WINDOW_ENDS, Cycle, Phase
-from testwarden.safety.gate import Judged, outside_window
+from testwarden.safety.gate import outside_window
+from testwarden.safety.task_verdict import Judged
 from testwarden.workloads.workload import Workload
 
 FETCH_SPREAD = 4.0
@@ -46,19 +47,20 @@ class Hour:
         rng: random.Random,
         scheduler: Scheduler,
         runner: Runner,
-        client_name: Callable[[], str],
         children: Callable[[], int],
         on_cycle_end: Callable[[], None],
+        windowed: Callable[[Origin], bool],
     ) -> None:
-        """Given what it steers; `children` counts the test processes that are alive; `on_cycle_end` runs at :00."""
+        """Given what it steers; `children` counts the test processes that are alive; `on_cycle_end` runs at :00;
+        `windowed` says of which origin tests end with the window."""
         self._cycle = cycle
         self._clock = clock
         self._rng = rng
         self._scheduler = scheduler
         self._runner = runner
-        self._client_name = client_name
         self._children = children
         self._on_cycle_end = on_cycle_end
+        self._windowed = windowed
         # The agent's own random phase: a fleet never starts as one.
         self._phase = rng.random() * 0.95
         self._lock = threading.Lock()
@@ -160,7 +162,7 @@ class Hour:
     def _start(self, task: Task) -> Verdict:
         self._begin(task.ref)
         plan = self.plan
-        return self._runner.start(Job(task, plan.workloads[task.type], self._client_name, plan.commit))
+        return self._runner.start(Job(task, plan.workloads[task.type], plan.commit))
 
     def cool_down(self) -> None:
         """End what runs outside its window: at :55 it is asked to stop, what is left at :58 is killed.
@@ -172,24 +174,30 @@ class Hour:
         phase = self._cycle.phase(now)
         grace = self._cycle.seconds_to_kill(now) if phase is Phase.COOL_DOWN else 0.0
         begin = self._cycle.start(now) if phase is Phase.WINDOW else None
-        asked = self._runner.stop_all("the window is over", grace, started_before=begin)
+        asked = self._runner.stop_all("the window is over", grace, started_before=begin, which=self._windowed)
         if asked:
             _log.info("cool-down: %s asked to stop within %.0f s", counted(asked), grace)
 
     def kill(self) -> None:
         """At :58: what is left is killed."""
         self.cool_down()
-        if self._runner.running():
+        if any(self._windowed(running.origin) for running in self._runner.running()):
             _log.warning("cool-down: killing what did not stop")
 
     def prove(self) -> None:
         """At :00: say what the cool-down left."""
-        proof, children = self._runner.proof(), self._children()
+        own = sum(running.workers for running in self._runner.running() if running.origin is Origin.OWN)
+        proof = self._runner.proof()
+        # An own test that goes on has processes, too: then the workers alone are counted, each of which ends after its
+        # client has.
+        children = 0 if own else self._children()
+        left = f"{own} own tests go on" if own else "no test process is left"
         if proof.left or children:
             _log.error("the cool-down failed: %s and %d test processes are left", counted(proof.left), children)
         elif proof.asked:
-            text = "cool-down: %s stopped, the slowest in %.2f s; no test process is left"
-            _log.info(text, counted(proof.asked), proof.slowest)
+            text = "cool-down: %s stopped, %s, the slowest in %.2f s; %s"
+            how = f"{proof.killed} needed KILL" if proof.killed else "none needed KILL"
+            _log.info(text, counted(proof.asked), how, proof.slowest, left)
         else:
-            _log.info("cool-down: nothing had to be stopped; no test process is left")
+            _log.info("cool-down: nothing had to be stopped; %s", left)
         self._on_cycle_end()

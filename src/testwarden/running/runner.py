@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from testwarden.clients.stop import Stop
-from testwarden.model import Decision, Task, Verdict
+from testwarden.model import Decision, Origin, Task, Verdict
 from testwarden.running.worker import Bench, Job, Worker
 
 
@@ -23,16 +23,20 @@ class Running:
     workers: int
     """Worker threads that are still at it."""
     since: datetime
+    origin: Origin
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """The proof of a stop: how many workers were asked, how many are left, how long the slowest took."""
+    """The proof of a stop: how many workers were asked to end, and how they did."""
 
     asked: int
     left: int
+    """Workers of public tasks that still run."""
+    killed: int
+    """Clients that did not end when they were asked to (TERM), and got KILL."""
     slowest: float
-    """Seconds from being asked to the end of its thread."""
+    """Seconds from being asked to the end of the slowest worker's thread."""
 
 
 def counted(workers: int) -> str:
@@ -47,6 +51,8 @@ class _RunningTask:
         self.task = task
         self.since = since
         self.stop = Stop()
+        self.asked_at = 0.0
+        """Monotonic second at which it was asked to stop."""
         self.alive = 0
 
 
@@ -61,8 +67,8 @@ class Runner:
         self._tasks: list[_RunningTask] = []
         self._closed = ""
         """Why nothing may start; empty as a rule."""
-        self._asked_at = 0.0
         self._asked = 0
+        self._killed = 0
         self._slowest = 0.0
 
     def start(self, job: Job) -> Verdict:
@@ -73,9 +79,12 @@ class Runner:
                 return Verdict(Decision.REFUSED, self._closed)
             if any(running.task.ref == task.ref for running in self._tasks):
                 return Verdict(Decision.REFUSED, f"task {task.ref} is running already")
-            count = gate.workers(task.workers, self._alive())
+            busy = self._alive(task.origin)
+            count = gate.workers(task.origin, task.workers, busy)
             if count == 0:
-                return Verdict(Decision.REFUSED, f"{gate.limits.workers} workers are running, which is the limit")
+                return Verdict(
+                    Decision.REFUSED, f"{counted(busy)} of {task.origin.value} tasks run, which is the limit"
+                )
             running = _RunningTask(task, self._bench.clock.now().utc)
             running.alive = count
             self._tasks.append(running)
@@ -104,22 +113,48 @@ class Runner:
         with self._changed:
             running.alive -= workers
             if running.stop.requested:
-                self._slowest = max(self._slowest, time.monotonic() - self._asked_at)
+                self._slowest = max(self._slowest, time.monotonic() - running.asked_at)
             if not running.alive:
+                self._killed += running.stop.kills
                 self._tasks.remove(running)
             self._changed.notify_all()
 
-    def stop_all(self, reason: str, grace: float, *, started_before: datetime | None = None) -> int:
-        """Ask everything that runs to stop, or only what started before an instant; clients get `grace` seconds before
-        they are killed. Return how many workers were asked for the first time."""
+    def stop_all(
+        self,
+        reason: str,
+        grace: float,
+        *,
+        started_before: datetime | None = None,
+        which: Callable[[Origin], bool] = lambda _origin: True,
+    ) -> int:
+        """Ask everything that runs to stop, or only what started before an instant, or is of certain origins; clients
+        get `grace` seconds before they are killed. Return how many workers were asked for the first time."""
         with self._changed:
-            tasks = [task for task in self._tasks if started_before is None or task.since < started_before]
-            fresh = sum(running.alive for running in tasks if not running.stop.requested)
-            if fresh:
-                self._asked_at, self._asked, self._slowest = time.monotonic(), self._asked + fresh, 0.0
+            tasks = [
+                task
+                for task in self._tasks
+                if which(task.task.origin) and (started_before is None or task.since < started_before)
+            ]
+            fresh = self._note_asked(tasks)
         for running in tasks:
             running.stop.request(reason, grace)
         return fresh
+
+    def stop(self, ref: str, reason: str, grace: float) -> bool:
+        """Ask one task to stop, by its reference; return whether it runs."""
+        with self._changed:
+            tasks = [task for task in self._tasks if task.task.ref == ref]
+            self._note_asked(tasks)
+        for running in tasks:
+            running.stop.request(reason, grace)
+        return bool(tasks)
+
+    def _note_asked(self, tasks: list[_RunningTask]) -> int:
+        fresh = [running for running in tasks if not running.stop.requested]
+        for running in fresh:
+            running.asked_at = time.monotonic()
+            self._asked += running.alive
+        return sum(running.alive for running in fresh)
 
     def close(self, reason: str) -> None:
         """Start nothing any more."""
@@ -136,17 +171,19 @@ class Runner:
             return self._changed.wait_for(lambda: not self._tasks, timeout=seconds)
 
     def proof(self) -> Stopped:
-        """Return how the stop that was asked for last went, once: the next proof is of the next stop."""
+        """Return how the stops since the last proof went."""
         with self._changed:
-            asked, self._asked = self._asked, 0
-            return Stopped(asked, self._alive(), self._slowest)
+            proof = Stopped(self._asked, self._alive(Origin.PUBLIC), self._killed, self._slowest)
+            self._asked, self._killed, self._slowest = 0, 0, 0.0
+            return proof
 
     def running(self) -> tuple[Running, ...]:
         """Return what runs now."""
         with self._changed:
             return tuple(
-                Running(r.task.ref, r.task.type.value, r.task.filesize.label, r.alive, r.since) for r in self._tasks
+                Running(r.task.ref, r.task.type.value, r.task.filesize.label, r.alive, r.since, r.task.origin)
+                for r in self._tasks
             )
 
-    def _alive(self) -> int:
-        return sum(running.alive for running in self._tasks)
+    def _alive(self, origin: Origin) -> int:
+        return sum(running.alive for running in self._tasks if running.task.origin is origin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import random
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -44,9 +45,9 @@ class Job:
 
     task: Task
     workload: Workload
-    client: Callable[[], str]
-    """Says which client carries it out; known for sure only after an attempt."""
     commit: str
+    on_refusal: Callable[[str], None] = lambda _reason: None
+    """Hears why an attempt was not allowed."""
 
 
 def retry_pause(task: Task, tries: int, result: AttemptResult) -> float | None:
@@ -109,6 +110,7 @@ class Worker:
         pause = refusal_pause(self._job.task, verdict, now, ends, float(gate.limits.pause))
         then = "this worker is done" if pause is None else f"asks again in {pause:.0f} s"
         _log.info("%s: refused: %s; %s", self._label, verdict.reason, then)
+        self._job.on_refusal(verdict.reason)
         return pause
 
     def _attempt(self, tries: int) -> AttemptResult | Verdict:
@@ -136,9 +138,7 @@ class Worker:
         except OSError as problem:
             return AttemptResult(Outcome.CLIENT_ERROR, f"no working folder: {problem.strerror}")
         try:
-            # The keeper holds this time limit whatever becomes of the agent: nothing lives on behind :58.
-            left = bench.gate.cycle.seconds_to_kill(bench.clock.now().utc)
-            order = Order(folder, min(float(job.task.timeout), left), job.task.filesize.most, home)
+            order = self._order(folder, home)
             return job.workload.attempt(item, order, self._stop, _AttemptPurse(bench, permit))
         except Exception as problem:  # noqa: BLE001 - the one edge: a fault in a test must never end the agent
             _log.exception("%s: a fault of ours", self._label)
@@ -146,9 +146,18 @@ class Worker:
         finally:
             self._place.sweep()
 
+    def _order(self, folder: Path, home: Path) -> Order:
+        task, gate, now = self._job.task, self._bench.gate, self._bench.clock.now().utc
+        timeout, window_left = float(task.timeout), math.inf
+        if gate.windowed(task.origin):
+            # The keeper holds this time limit whatever becomes of the agent: nothing lives on behind :58.
+            timeout = min(timeout, gate.cycle.seconds_to_kill(now))
+            window_left = gate.cycle.seconds_to_window_end(now)
+        return Order(folder, timeout, task.filesize.most, home, window_left)
+
     def _entry(self, item: Item) -> Entry:
-        task = self._job.task
-        return Entry(task.type, task.filesize, task.ref, self._number, item.target, self._job.commit, item.bytes)
+        task, commit = self._job.task, self._job.commit
+        return Entry(task.type, task.filesize, task.ref, self._number, item.target, commit, item.bytes, task.origin)
 
     def _sample(self, result: AttemptResult, tries: int, ended: datetime) -> Sample:
         task = self._job.task
@@ -158,7 +167,7 @@ class Worker:
             filesize=task.filesize,
             task=task.ref,
             worker=self._number,
-            client=self._job.client(),
+            client=self._job.workload.client,
             outcome=result.outcome,
             exec_time=result.exec_time,
             bytes=result.bytes,
@@ -167,6 +176,7 @@ class Worker:
             attempt=tries,
             reason=result.reason,
             commit=self._job.commit,
+            figures=result.figures,
         )
 
     def _line(self, result: AttemptResult, tries: int) -> tuple[int, str]:

@@ -22,14 +22,15 @@ from decimal import Decimal
 from pathlib import Path
 
 from testwarden.errors import LedgerError
-from testwarden.model import FileSize, Moment, TestType
+from testwarden.model import FileSize, Moment, Origin, TestType
 
 HOUR = 3600.0
 DAY = 86400.0
 DAY_OF_USE = DAY + HOUR
 """A row counts from its start, and what an attempt moves and pays may come up to an hour later."""
 KEEP = 35 * DAY
-VERSION = 1
+VERSION = 2
+"""2: rows know their origin."""
 
 _SCHEMA = """
 CREATE TABLE attempts (
@@ -45,14 +46,21 @@ CREATE TABLE attempts (
     commit_id TEXT NOT NULL,
     bytes INTEGER NOT NULL,                 -- reserved; once settled: moved
     spent TEXT,                             -- ANT, reserved; once settled: paid
-    outcome TEXT                            -- NULL: running, or the agent died during it
+    outcome TEXT,                           -- NULL: running, or the agent died during it
+    origin TEXT NOT NULL DEFAULT 'public'
 );
-CREATE INDEX attempts_of_type ON attempts (type, at);
+CREATE INDEX attempts_of_type ON attempts (type, origin, at);
 CREATE INDEX attempts_bytes ON attempts (at, bytes);
 CREATE INDEX attempts_spent ON attempts (at, spent) WHERE spent IS NOT NULL;
 CREATE TABLE boots (boot TEXT PRIMARY KEY, base REAL NOT NULL);
 CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
 """
+_FROM_1_TO_2 = (
+    "ALTER TABLE attempts ADD COLUMN origin TEXT NOT NULL DEFAULT 'public'",
+    "DROP INDEX attempts_of_type",
+    "CREATE INDEX attempts_of_type ON attempts (type, origin, at)",
+    "PRAGMA user_version = 2",
+)
 
 
 @dataclass(frozen=True)
@@ -67,6 +75,7 @@ class Entry:
     commit: str
     bytes: int
     """The most that it can move; settled to what it did move."""
+    origin: Origin = Origin.PUBLIC
 
 
 @dataclass(frozen=True)
@@ -99,6 +108,9 @@ class Usage:
     """What was used in the sliding hour and day that end at one moment."""
 
     attempts: dict[TestType, int]
+    """Of public tasks."""
+    own: dict[TestType, int]
+    """Attempts of own tests."""
     bytes: int
     spent: Decimal
 
@@ -135,6 +147,9 @@ class Ledger:
                     f"{self._path} was written by a newer testwarden (format {version}, this one knows {VERSION}): "
                     "install that version again, or use another agent.cache_dir"
                 )
+            if version == 1:
+                for statement in _FROM_1_TO_2:
+                    db.execute(statement)
             at = _ledger_time(db, now)
             if lost:
                 db.execute("INSERT OR REPLACE INTO notes VALUES ('hold', ?)", (repr(at + DAY),))
@@ -143,7 +158,7 @@ class Ledger:
     def spend(self, entry: Entry, caps: Caps, now: Moment) -> Spent | Shortage:
         """Given an attempt and the caps, take its budget and return the permit, or return why there is none.
 
-        Never more than `per_hour` attempts of a type start in any 3600 s, and never more than `bytes_per_day` are
+        Never more than `per_hour` attempts of a type and origin start in any 3600 s, and never more than `bytes_per_day` are
         reserved and moved in any 86400 s.
         """
         with self._edge(), self._transaction() as db:
@@ -154,10 +169,10 @@ class Ledger:
                 wait = None if free_at is None else now.utc + timedelta(seconds=free_at - at)
                 return Shortage(reason, wait)
             cursor = db.execute(
-                "INSERT INTO attempts (at, started, type, filesize, task, worker, target, commit_id, bytes)"
-                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "INSERT INTO attempts (at, started, type, filesize, task, worker, target, commit_id, bytes, origin)"
+                " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
                 (at, now.utc.isoformat(timespec="milliseconds"), entry.type.value, entry.filesize.label, entry.task,
-                 entry.worker, entry.target, entry.commit, entry.bytes),
+                 entry.worker, entry.target, entry.commit, entry.bytes, entry.origin.value),
             )  # fmt: skip
             return Spent(int(cursor.lastrowid or 0))
 
@@ -192,9 +207,9 @@ class Ledger:
         """Return what the hour and the day that end now have used."""
         with self._edge(), self._transaction(durable=False) as db:
             at = _ledger_time(db, now)
-            rows = db.execute("SELECT type, COUNT(*) FROM attempts WHERE at >= ? GROUP BY type", (at - HOUR,))
-            attempts = {TestType(name): int(count) for name, count in rows}
-            return Usage(attempts, _bytes(db, at), _funds(db, at))
+            return Usage(
+                _attempts(db, at, Origin.PUBLIC), _attempts(db, at, Origin.OWN), _bytes(db, at), _funds(db, at)
+            )
 
     def note(self, name: str, value: str) -> None:
         """Remember a short text across restarts."""
@@ -301,16 +316,24 @@ def _held(db: sqlite3.Connection, at: float) -> tuple[str, float | None] | None:
     return "an earlier ledger was lost, so what was spent is not known: nothing starts for 24 h", float(row[0])
 
 
+def _attempts(db: sqlite3.Connection, at: float, origin: Origin) -> dict[TestType, int]:
+    rows = db.execute(
+        "SELECT type, COUNT(*) FROM attempts WHERE at >= ? AND origin = ? GROUP BY type", (at - HOUR, origin.value)
+    )
+    return {TestType(name): int(count) for name, count in rows}
+
+
 def _too_many(db: sqlite3.Connection, at: float, entry: Entry, caps: Caps) -> tuple[str, float | None] | None:
     if caps.per_hour <= 0:
         return f"no {entry.type.value} attempts are allowed", None
     row = db.execute(
-        "SELECT at FROM attempts WHERE type = ? AND at >= ? ORDER BY at DESC LIMIT 1 OFFSET ?",
-        (entry.type.value, at - HOUR, caps.per_hour - 1),
+        "SELECT at FROM attempts WHERE type = ? AND origin = ? AND at >= ? ORDER BY at DESC LIMIT 1 OFFSET ?",
+        (entry.type.value, entry.origin.value, at - HOUR, caps.per_hour - 1),
     ).fetchone()
     if row is None:
         return None
-    reason = f"the budget of {caps.per_hour} {entry.type.value} attempts in 3600 s is used up"
+    own = "own " if entry.origin is Origin.OWN else ""
+    reason = f"the budget of {caps.per_hour} {own}{entry.type.value} attempts in 3600 s is used up"
     return reason, _just_after(row[0] + HOUR)
 
 

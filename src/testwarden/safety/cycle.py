@@ -53,10 +53,6 @@ class Cycle:
         """Return the instant of a minute (0 … 60) in the cycle that `now` lies in."""
         return self.start(now) + self.minute * minute
 
-    def next_start(self, now: datetime) -> datetime:
-        """Return when the next cycle begins."""
-        return self.at(now, MINUTES)
-
     def next_at(self, now: datetime, minute: float) -> datetime:
         """Return the first instant after `now` that is this minute of a cycle."""
         due = self.at(now, minute)
@@ -75,6 +71,10 @@ class Cycle:
     def seconds_to_kill(self, now: datetime) -> float:
         """Return the seconds until what is left of this cycle's children gets KILL; 0 when that has passed."""
         return max(0.0, (self.at(now, KILL) - now).total_seconds())
+
+    def seconds_to_window_end(self, now: datetime) -> float:
+        """Return the seconds until the window of this cycle ends; 0 when it has."""
+        return max(0.0, (self.at(now, WINDOW_ENDS) - now).total_seconds())
 
     def task_start(self, now: datetime, minute: int, phase: float, delay: float) -> datetime:
         """Return when a task starts in the cycle that `now` lies in.

@@ -1,22 +1,23 @@
 """The only door: whatever runs, a task or one attempt of it, has a verdict from here.
 
-`judge_task` and `judge_now` are pure. `Gate` adds the ledger, which takes the budget in the same step that allows.
+`judge_now` is pure, as is `task_verdict.py`. `Gate` adds the ledger, which takes the budget in the same step that allows.
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from testwarden.errors import LedgerError
-from testwarden.model import AttemptResult, Decision, FileSize, Moment, Task, TestType, Verdict
+from testwarden.model import AttemptResult, Decision, Moment, Origin, Task, TestType, Verdict
 from testwarden.safety.budget import Caps, Entry, Ledger, Shortage, Usage
-from testwarden.safety.cycle import WINDOW_ENDS, WINDOW_OPENS, Cycle, Phase
+from testwarden.safety.cycle import Cycle, Phase
 from testwarden.safety.kill_switch import KillSwitch
-from testwarden.safety.limits import Limits, TypeLimits
+from testwarden.safety.limits import Limits
+from testwarden.safety.task_verdict import Judged, judge_task
 
 MOST_SKEW = 60.0
 """Seconds that the local clock may differ from the source's."""
@@ -52,14 +53,17 @@ class Conditions:
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A task with its verdict."""
+class Needs:
+    """What one attempt needs to start, beside the budgets."""
 
-    task: Task
-    """With every value inside the limits."""
-    verdict: Verdict
-    clamps: Mapping[str, str]
-    """What was clamped: the name of the value → `5000→10`."""
+    keep_free: int
+    """Bytes of disk that must stay free."""
+    disk: int = 0
+    """Bytes of disk that it takes."""
+    window: bool = True
+    """The window must be open."""
+    control: bool = True
+    """The control file that it comes from must still hold."""
 
 
 @dataclass(frozen=True)
@@ -71,49 +75,11 @@ class Admission:
     """Names the attempt in the ledger, when it is allowed."""
 
 
-def judge_task(task: Task, limits: Limits, impossible: Mapping[TestType, str]) -> Judged:
-    """Given a task, the limits, and why some types cannot run here, return the task inside the limits, judged."""
-    row = limits.of(task.type)
-    why = _why_not(task, row, limits, impossible)
-    if row is None or why:
-        return Judged(task, Verdict(Decision.REFUSED, why), {})
-    window_seconds = (WINDOW_ENDS - WINDOW_OPENS) * 60
-    most = {
-        "workers": row.workers,
-        "retry": limits.retry,
-        "offset": limits.offset,
-        "time_offset": limits.time_offset,
-        "timeout": row.seconds or window_seconds,
-    }
-    over = {name: top for name, top in most.items() if getattr(task, name) > top}
-    if not over:
-        return Judged(task, Verdict(Decision.ALLOWED, "within the limits"), {})
-    clamps = {name: f"{getattr(task, name)}→{top}" for name, top in over.items()}
-    reason = ", ".join(f"{name} {change}" for name, change in clamps.items())
-    clamped = replace(task, **over)  # type: ignore[arg-type]  # all of these are integers
-    return Judged(clamped, Verdict(Decision.CLAMPED, reason), clamps)
-
-
-def _why_not(task: Task, row: TypeLimits | None, limits: Limits, impossible: Mapping[TestType, str]) -> str:
-    if row is None:
-        return f"this version runs no {task.type.value} tests"
-    if task.type in impossible:
-        return impossible[task.type]
-    if not limits.allows_size(task.filesize):
-        allowed = [size for size in FileSize if limits.allows_size(size)]
-        largest = limits.largest_filesize.label
-        names = ", ".join(size.label for size in allowed)
-        return f"file size {task.filesize.label} is above limits.largest_filesize = {largest}; allowed are {names}"
-    if row.attempts == 0 or row.workers == 0:
-        return f"the operator allows no {task.type.value} attempts"
-    return ""
-
-
-def judge_now(conditions: Conditions, cycle: Cycle, keep_free: int, disk: int, now: Moment) -> Verdict:
-    """Given the conditions, the bytes of disk to keep free and the bytes that the attempt needs, return whether any
-    attempt may start at `now`. Which check comes first decides only which reason is told."""
+def judge_now(conditions: Conditions, cycle: Cycle, needs: Needs, now: Moment) -> Verdict:
+    """Given the conditions and what the attempt needs, return whether it may start at `now`. Which check comes first
+    decides only which reason is told."""
     soon = now.utc + _AGAIN
-    outside = outside_window(cycle, now.utc)
+    outside = outside_window(cycle, now.utc) if needs.window else None
     if outside is not None:
         return outside
     standing = conditions.switch.standing(now)
@@ -125,11 +91,12 @@ def judge_now(conditions: Conditions, cycle: Cycle, keep_free: int, disk: int, n
         side = "ahead of" if conditions.skew > 0 else "behind"
         reason = f"the clock is {abs(conditions.skew):.0f} s {side} the source's; more than {MOST_SKEW:.0f} s: set it"
         return _refused(reason, soon)
-    stale = _stale(conditions.control, cycle, now)
+    stale = _stale(conditions.control, cycle, now) if needs.control else ""
     if stale:
         return _refused(stale, soon)
-    if conditions.disk_free - disk < keep_free:
-        reason = f"{conditions.disk_free} bytes of disk are free, {disk} are needed and {keep_free} must stay free"
+    free = conditions.disk_free
+    if free - needs.disk < needs.keep_free:
+        reason = f"{free} bytes of disk are free, {needs.disk} are needed and {needs.keep_free} must stay free"
         return _refused(reason, soon)
     return Verdict(Decision.ALLOWED, "allowed")
 
@@ -180,17 +147,30 @@ class Gate:
         """Return the verdict on a task."""
         return judge_task(task, self.limits, self._impossible)
 
-    def workers(self, wanted: int, running: int) -> int:
-        """Given the workers that a task wants and those that run, return how many may start."""
-        return max(0, min(wanted, self.limits.workers - running))
+    def may_start(self, origin: Origin, now: Moment) -> Verdict:
+        """Return whether a test of this origin could start at this moment, as far as no budget says otherwise."""
+        return judge_now(self._conditions(), self.cycle, self._needs(origin, 0), now)
+
+    def workers(self, origin: Origin, wanted: int, running: int) -> int:
+        """Given the workers that a task wants and those of its origin that run, return how many may start."""
+        most = self.limits.workers if origin is Origin.PUBLIC else self.limits.own.at_once
+        return max(0, min(wanted, most - running))
+
+    def windowed(self, origin: Origin) -> bool:
+        """Return whether tests of this origin end with the window."""
+        return origin is Origin.PUBLIC or self.limits.own.window
+
+    def _needs(self, origin: Origin, disk: int) -> Needs:
+        return Needs(self.limits.keep_disk_free, disk, self.windowed(origin), control=origin is Origin.PUBLIC)
 
     def admit(self, entry: Entry, disk: int, now: Moment) -> Admission:
         """Given an attempt and the bytes of disk that it needs, allow it and take its budget, or refuse it."""
-        verdict = judge_now(self._conditions(), self.cycle, self.limits.keep_disk_free, disk, now)
+        verdict = judge_now(self._conditions(), self.cycle, self._needs(entry.origin, disk), now)
         if verdict.refused:
             return Admission(verdict)
         row = self.limits.of(entry.type)
-        caps = Caps(row.attempts if row else 0, self.limits.bytes_per_day)
+        attempts = self.limits.own.attempts if entry.origin is Origin.OWN else row.attempts if row else 0
+        caps = Caps(attempts, self.limits.bytes_per_day)
         try:
             answer = self._ledger.spend(entry, caps, now)
         except LedgerError as problem:

@@ -11,6 +11,8 @@ from decimal import Decimal
 
 from testwarden.model import FileSize, TestType
 
+DAY = 86400
+"""Seconds."""
 GB = 1000**3
 """Decimal, as disks and data plans are sold."""
 
@@ -26,12 +28,17 @@ class TypeLimits:
     """Workers of one task."""
     seconds: int | None
     """Seconds that one attempt may take; None: until the window ends."""
+    vus: int | None = None
+    """Virtual users of one attempt, where the type has them."""
+    rate: int | None = None
+    """Requests a second of one attempt, where the type has them."""
 
 
 BUILT_IN_TYPES = (
     TypeLimits(TestType.DOWNLOAD, attempts=360, workers=10, seconds=None),
     TypeLimits(TestType.QUOTE, attempts=240, workers=10, seconds=600),
     TypeLimits(TestType.UPLOAD, attempts=120, workers=10, seconds=None),
+    TypeLimits(TestType.K6, attempts=12, workers=2, seconds=600, vus=20, rate=20),
 )
 """One row per kind of test. A kind without a row does not run: a new kind is one row here."""
 
@@ -41,8 +48,25 @@ AT_LEAST = ("pause", "keep_disk_free", "spend_margin")
 
 
 @dataclass(frozen=True)
+class OwnLimits:
+    """What the operator allows themselves, for what they start by the command line or the API. They answer for the
+    target, so these are theirs to raise as well."""
+
+    at_once: int = 100
+    """Own tests that run at one moment."""
+    attempts: int = 3600
+    """Attempts of each type that may start in any 3600 s."""
+    seconds: int = DAY
+    """Seconds that one attempt may take."""
+    vus: int = 500
+    """Virtual users of one k6 test."""
+    window: bool = False
+    """Whether own tests, too, run only inside the window."""
+
+
+@dataclass(frozen=True)
 class Limits:
-    """What the gate holds every task and attempt against.
+    """What the gate holds every task and attempt against. All but `own` is for public tasks.
 
     The defaults are the built-in numbers. Raise ValueError, one sentence, when a value is weaker than the built-in one.
     """
@@ -69,6 +93,10 @@ class Limits:
     """ANT that uploads may cost in any 86 400 s; None: the operator set no cap, so nothing may be spent."""
     spend_margin: Decimal = Decimal("1.5")
     """Before an upload its quote times this is put aside: prices move between quote and payment, the cap must hold."""
+    targets: tuple[str, ...] = ()
+    """Host names and addresses that the operator lets a control file's k6 tasks name; `*.example.org` for all names
+    below that one."""
+    own: OwnLimits = OwnLimits()
 
     def __post_init__(self) -> None:
         for row in self.types:
@@ -97,10 +125,12 @@ def _check_row(row: TypeLimits) -> None:
         raise ValueError(f"{row.type.value}: this release has no limits for this kind of test")
     _check_at_most(f"{row.type.value}: attempts", row.attempts, built_in.attempts)
     _check_at_most(f"{row.type.value}: workers", row.workers, built_in.workers)
-    if built_in.seconds is not None and row.seconds is None:
-        raise ValueError(f"{row.type.value}: seconds: the built-in limit of {built_in.seconds} cannot be taken away")
-    if row.seconds is not None:
-        _check_at_most(f"{row.type.value}: seconds", row.seconds, built_in.seconds)
+    for name in ("seconds", "vus", "rate"):
+        value, most = getattr(row, name), getattr(built_in, name)
+        if most is not None and value is None:
+            raise ValueError(f"{row.type.value}: {name}: the built-in limit of {most} cannot be taken away")
+        if value is not None:
+            _check_at_most(f"{row.type.value}: {name}", value, most)
 
 
 def _check_at_most(name: str, value: int, built_in: int | None) -> None:

@@ -28,6 +28,11 @@ class DownloadWorkload:
         self._client = client
         self._pick = pick
 
+    @property
+    def client(self) -> str:
+        """See Workload."""
+        return self._client.name
+
     def pick(self, task: Task, rng: random.Random) -> Item:
         """See Workload. How large the file is shows only while it comes, so the most of its size is reserved."""
         row = self._pick(task.filesize, rng)

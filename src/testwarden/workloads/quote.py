@@ -22,6 +22,11 @@ class QuoteWorkload:
         self._client = client
         self._pick = pick
 
+    @property
+    def client(self) -> str:
+        """See Workload."""
+        return self._client.name
+
     def pick(self, task: Task, rng: random.Random) -> Item:
         """See Workload. The content stays here, so no bytes are reserved."""
         return pick_seed(self._pick, task, rng, moves=False)

@@ -36,6 +36,11 @@ class UploadWorkload:
         self._pick = pick
         self._monotonic = monotonic
 
+    @property
+    def client(self) -> str:
+        """See Workload."""
+        return self._client.name
+
     def pick(self, task: Task, rng: random.Random) -> Item:
         """See Workload."""
         return pick_seed(self._pick, task, rng, moves=True)

@@ -52,6 +52,11 @@ class Workload(Protocol):
     @property
     def type(self) -> TestType: ...
 
+    @property
+    def client(self) -> str:
+        """Name of the client that carries it out, for the metrics; known for sure only after an attempt."""
+        ...
+
     def pick(self, task: Task, rng: random.Random) -> Item:
         """Choose what the next attempt is about. Raise KeyError if the catalogue lacks the task's file size."""
         ...
