@@ -17,10 +17,13 @@ from typing import Any
 import pytest
 
 from standins import github_server
+from standins.control_folder import control_files, task
 from standins.github_server import Hub, github
 from testwarden.control import github_issues
+from testwarden.control.fetch import read
 from testwarden.control.github import MOST_CATALOGUE, MOST_CONTROL_FILE, POLITE_CALLS, GitHubSource
 from testwarden.control.github_door import Reply
+from testwarden.control.kept_files import KeptFiles, digest_of
 from testwarden.errors import (
     SettingsError,
     SourceBadAnswer,
@@ -175,6 +178,103 @@ def test_a_commit_that_is_no_commit_is_a_bad_answer(hub: Hub, source: GitHubSour
     with pytest.raises(SourceBadAnswer, match="names no commit"):
         source.fetch()
     assert not (tmp_path / "control").exists()
+
+
+# further files
+
+SCRIPT = b"export default () => {};\n"
+DATA = b"user;password\r\n"
+K6_OPTIONS = {
+    "script": "k6/load test.js",
+    "sha256": digest_of(SCRIPT),
+    "data": "k6/d.csv",
+    "data_sha256": digest_of(DATA),
+}
+
+
+def k6_files(description: str = "x", script: bytes = SCRIPT) -> dict[str, bytes]:
+    control = control_files(task("001", "K6", targets="example.org", **K6_OPTIONS))
+    files = {name: text.replace("K6 for a test", description).encode() for name, text in control.items()}
+    return {**files, "k6/load test.js": script, "k6/d.csv": DATA}
+
+
+def test_the_files_of_a_task_come_from_the_commit_of_the_control_file(
+    hub: Hub, source: GitHubSource, tmp_path: Path
+) -> None:
+    commit = hub.set_files(k6_files())
+    fetched = source.fetch
+    # Somebody pushes while the agent is between the control file and the script.
+    source.fetch = lambda: (fetched(), hub.set_files(k6_files(script=b"while(true){}")))[0]  # type: ignore[method-assign]  # the moment is the point
+    reading = read(source, KeptFiles(tmp_path / "control" / "files"))
+    assert (reading.commit, [found.ref for found in reading.control.tasks]) == (commit, ["001"])
+    assert reading.files == {digest_of(SCRIPT): SCRIPT, digest_of(DATA): DATA}
+    assert all(request["path"].endswith(f"?ref={commit}") for request in hub.requests[1:])
+
+
+def test_an_unchanged_script_costs_no_request_neither_in_the_next_hour_nor_with_the_next_commit(
+    hub: Hub, tmp_path: Path
+) -> None:
+    def fetch_and_count() -> int:
+        hub.forget_requests()
+        source = source_of(hub, tmp_path)  # a new one: the agent was started again
+        reading = read(source, KeptFiles(tmp_path / "control" / "files"))
+        source.close()
+        assert (len(reading.control.tasks), reading.files[digest_of(SCRIPT)]) == (1, SCRIPT)
+        return len(hub.requests)
+
+    hub.set_files(k6_files())
+    assert fetch_and_count() == 1 + 4 + 2
+    assert fetch_and_count() == 1
+    hub.set_files(k6_files("changed"))
+    assert fetch_and_count() == 1 + 4
+    assert fetch_and_count() == 1
+
+
+def test_a_script_that_is_missing_changed_or_a_folder_is_a_finding_with_the_right_digest(
+    hub: Hub, source: GitHubSource
+) -> None:
+    changed = b"// another one"
+    hub.set_files(k6_files(script=changed))
+    [finding] = [found for found in read(source).findings if found.task]
+    assert f"has sha256 {digest_of(changed)}, the control file says {digest_of(SCRIPT)}" in finding.message
+    for files in (FILES, {"k6/load test.js/x": b""}):
+        hub.set_files({**{name: held for name, held in k6_files().items() if name != "k6/load test.js"}, **files,
+                       "00-control.xml": k6_files()["00-control.xml"]})  # fmt: skip
+        reading = read(source)
+        assert (reading.control.tasks, len([found for found in reading.findings if found.task])) == ((), 1)
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"), [("500", SourceUnavailable), ("rate limited", SourceRateLimited), ("half", SourceUnavailable)]
+)
+def test_a_script_that_cannot_be_asked_for_fails_the_fetch_and_the_next_one_mends_it(
+    hub: Hub, source: GitHubSource, tmp_path: Path, kind: str, error: type[SourceError]
+) -> None:
+    hub.set_files(k6_files())
+    hub.trouble(kind, only="d.csv")
+    with pytest.raises(error):
+        read(source, KeptFiles(tmp_path / "files"))
+    hub.trouble(None)
+    hub.forget_requests()
+    assert len(read(source, KeptFiles(tmp_path / "files")).control.tasks) == 1
+    assert len(hub.requests) == 2
+
+
+@pytest.mark.parametrize("length", ["told", "not told"])
+def test_a_script_without_end_is_refused_in_time(hub: Hub, source: GitHubSource, length: str) -> None:
+    commit = hub.set_files({**FILES, "x.js": bytes(5_000_000)})
+    if length == "told":
+        hub.trouble("huge", only="x.js")
+    with pytest.raises(SourceBadAnswer, match=r"x\.js is too large; at most 1,000 bytes"):
+        source.fetch_file(commit, "x.js", 1000)
+
+
+def test_a_script_that_trickles_is_given_up_within_the_call(hub: Hub, tmp_path: Path) -> None:
+    source = source_of(hub, tmp_path, call_seconds=1)
+    hub.trouble("slow body", only="x.js")
+    with pytest.raises(SourceUnavailable, match="did not answer within 1 s"):
+        source.fetch_file(hub.commit, "x.js", 1_000_000)
+    source.close()
 
 
 # look
@@ -612,8 +712,10 @@ def test_waiting_for_ones_turn_counts_as_time_of_the_call(hub: Hub, tmp_path: Pa
     source = source_of(hub, tmp_path, call_seconds=0.5)
     hub.trouble("silence")
     errors: list[str] = []
+    together = threading.Barrier(4)
 
     def look() -> None:
+        together.wait(5)
         with pytest.raises(SourceUnavailable) as caught:
             source.look(thorough=False)
         errors.append(str(caught.value))

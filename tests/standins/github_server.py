@@ -123,7 +123,7 @@ class Hub:
     # files
 
     def set_files(self, files: dict[str, Any]) -> str:
-        """Make a commit of these files (bytes or text) of the directory; return its id."""
+        """Make a commit of these files (bytes or text) of the directory, by their paths below it; return its id."""
         contents = {name: text.encode() if isinstance(text, str) else text for name, text in files.items()}
         with self.lock:
             digest = hashlib.sha1(f"{len(self.commits)}".encode(), usedforsecurity=False)
@@ -137,7 +137,8 @@ class Hub:
         """Make a commit of the files of a folder; without one, of the folder of the last time."""
         self.folder = Path(folder) if folder else self.folder
         assert self.folder is not None, "no folder yet"
-        return self.set_files({path.name: path.read_bytes() for path in self.folder.iterdir() if path.is_file()})
+        files = (path for path in self.folder.rglob("*") if path.is_file())
+        return self.set_files({path.relative_to(self.folder).as_posix(): path.read_bytes() for path in files})
 
     # issues
 
@@ -346,9 +347,14 @@ class _Handler(BaseHTTPRequestHandler):
         return _not_found()
 
     def _content(self, path: str, query: dict[str, str]) -> tuple[int, bytes, dict[str, str]]:
-        folder, _, name = path.rpartition("/")
+        name = path.removeprefix(f"{self.hub.directory}/")
         files = self.hub.commits.get(query.get("ref", self.hub.commit), {})
-        if folder != self.hub.directory or name not in files:
+        if name == path:
+            return _not_found()
+        below = [inside for inside in files if inside.startswith(f"{name}/")]
+        if below:
+            return 200, _json([{"type": "file", "path": f"{self.hub.directory}/{inside}"} for inside in below]), {}
+        if name not in files:
             return _not_found()
         if "raw" in self.headers.get("Accept", ""):
             return 200, files[name], {"Content-Type": "application/vnd.github.raw+json; charset=utf-8"}

@@ -21,7 +21,7 @@ TORN = Finding("00-control.xml", 31, Level.ERROR, "TimePeriod 70 is not one of 5
 
 
 def rows() -> list[TaskRow]:
-    return [*(judged_row(judge_task(task, Limits(), {})) for task in (TINY, WILD, NO_SUCH)), refused_row(TORN)]
+    return [*(judged_row(judge_task(task, Limits())) for task in (TINY, WILD, NO_SUCH)), refused_row(TORN)]
 
 
 def cells(table: str, ref: str) -> list[str]:
@@ -47,7 +47,7 @@ def test_a_load_shows_instead_of_a_size() -> None:
     wild = Task("005", "load", 8, 0, TestType.K6, k6=load)
     silent = replace(wild, ref="006", k6=replace(load, vus=None, duration=None, rate=None))
     limits = Limits(targets=("a.example.org",))
-    table = task_table([judged_row(judge_task(task, limits, {})) for task in (wild, silent)])
+    table = task_table([judged_row(judge_task(task, limits)) for task in (wild, silent)])
     assert cells(table, "005")[6] == "5000→20 VUs, 60 s, 5/s"
     assert cells(table, "006")[6] == "by its script"
 

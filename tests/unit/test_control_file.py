@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from datetime import datetime, timezone
 from importlib import resources
@@ -254,8 +255,7 @@ def test_what_is_not_understood_refuses_the_task_and_no_other(inside: str, said:
         ({"minute": ""}, "<TimePeriod> is empty", "001"),
         ({"kind": "Donwload"}, "<TestType> is 'Donwload', which is not known; did you mean Download?", "001"),
         ({"kind": ""}, "<TestType> is empty", "001"),
-        ({"kind": "K6"}, "K6, which this release cannot run yet; it runs Download, Quote, Upload", "001"),
-        ({"kind": "iperf"}, "Iperf, which this release cannot run yet", "001"),
+        ({"kind": "iperf"}, "Iperf, which this release cannot run yet; it runs Download, Quote, Upload, K6", "001"),
         (
             {"kind": "Quote", "inside": option("filesize", "huge")},
             "csv has no row of file size huge; it has tiny",
@@ -444,14 +444,18 @@ def test_a_start_tag_over_several_lines_counts_from_its_first() -> None:
 
 def test_the_examples_of_the_documentation_are_real() -> None:
     text = (Path(__file__).parents[2] / "docs" / "control-file.md").read_text(encoding="utf-8")
-    blocks = {kind: re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("xml", "csv", "text")}
+    blocks = {kind: re.findall(rf"```{kind}\n(.*?)```", text, re.DOTALL) for kind in ("xml", "csv", "js", "text")}
     downloads, seeds = (block.encode() for block in blocks["csv"])
     files = {"01-download-files.csv": downloads, "02-quote-files.csv": seeds, "03-upload-files.csv": seeds}
     examples, findings = Catalogues.read(files)
-    good, bad = (parse(block.encode(), "00-control.xml", examples) for block in blocks["xml"])
+    good, load, bad = (parse(block.encode(), "00-control.xml", examples) for block in blocks["xml"])
     assert (findings, good.findings, len(good.tasks)) == ([], (), 2)
     assert "".join(f"{finding}\n" for finding in bad.findings) == blocks["text"][0]
     assert [found.ref for found in bad.tasks] == ["004"]
+    [(ref, options)] = [(found.ref, found.k6) for found in load.tasks]
+    assert (ref, load.findings) == ("020", ())
+    assert options is not None
+    assert options.script.sha256 == hashlib.sha256(blocks["js"][0].encode()).hexdigest()
 
 
 # Anything at all.

@@ -85,6 +85,47 @@ def test_of_a_file_that_is_too_big_one_byte_more_than_allowed_is_read(
     assert [len(data) for data in source(folder).fetch().files.values()] == [11, 21]
 
 
+@pytest.mark.parametrize("link", ["file", "folder"])
+def test_a_link_leads_to_a_further_file_only_within_the_folder(tmp_path: Path, link: str) -> None:
+    folder, outside = tmp_path / "files", tmp_path / "files-of-the-operator"
+    for place in (folder / "k6", outside):
+        place.mkdir(parents=True)
+        (place / "x.js").write_bytes(b"x")
+    for name, place in (("in", folder / "k6"), ("out", outside)):
+        (folder / name).symlink_to(place / "x.js" if link == "file" else place)
+    below = "" if link == "file" else "/x.js"
+    assert source(folder).fetch_file("", f"in{below}", 9) == b"x"
+    with pytest.raises(SourceBadAnswer, match="leads out of"):
+        source(folder).fetch_file("", f"out{below}", 9)
+
+
+def test_a_folder_that_is_a_link_itself_has_further_files(folder: Path, tmp_path: Path) -> None:
+    (folder / "x.js").write_bytes(b"x")
+    (tmp_path / "link").symlink_to(folder)
+    assert source(tmp_path / "link").fetch_file("", "x.js", 9) == b"x"
+
+
+@pytest.mark.parametrize("kind", ["folder", "fifo", "round"])
+def test_what_is_no_regular_file_is_no_further_file_and_does_not_hang(folder: Path, kind: str) -> None:
+    (folder / "folder").mkdir()
+    os.mkfifo(folder / "fifo")
+    (folder / "round").symlink_to(folder / "round")
+    with pytest.raises(SourceBadAnswer):
+        source(folder).fetch_file("", kind, 9)
+
+
+def test_a_further_file_that_may_not_be_read_refuses_what_needs_it_and_nothing_else(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    (folder / "x.js").touch()
+    monkeypatch.setattr(module, "open", refuse, raising=False)
+    with pytest.raises(SourceBadAnswer, match="Permission denied"):
+        source(folder).fetch_file("", "x.js", 9)
+
+
 def test_without_a_switch_the_look_is_clear(folder: Path) -> None:
     (folder / "my-kill-switch").touch()
     assert source(folder).look(thorough=True).issues == ()

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta, timezone
+from pathlib import Path
 
 from testwarden.clients.stop import Stop
 from testwarden.clock import ManualClock
 from testwarden.control.fetch import Reading
 from testwarden.control.fetching import Fetching
+from testwarden.control.kept_files import KeptFiles, digest_of
 from testwarden.control.memory import MemorySource
 from testwarden.control.source import CONTROL_FILE
 from testwarden.control.watch import Watch
-from testwarden.errors import SourceUnavailable
+from testwarden.errors import SourceRateLimited, SourceUnavailable
 from testwarden.safety.cycle import Cycle
 from testwarden.safety.gate import Conditions
 from testwarden.safety.kill_switch import KillSwitch, SwitchIssue, SwitchState
@@ -34,7 +36,7 @@ class Moving(Stop):
 
 
 class House:
-    def __init__(self, held: str = "") -> None:
+    def __init__(self, held: str = "", kept: KeptFiles | None = None) -> None:
         self.clock = ManualClock(NOON)
         self.source = MemorySource({CONTROL_FILE: b"<Schedule/>"}, "c1")
         self.situation = Situation(Conditions(switch=KillSwitch(held=held)), lambda: 0)
@@ -42,7 +44,7 @@ class House:
         self.adopted: list[Reading] = []
         self.stop = Moving(self.clock)
         self.fetching = Fetching(
-            self.source, self.watch, self.situation, self.clock, Cycle(), self.stop, self.adopted.append
+            self.source, self.watch, self.situation, self.clock, Cycle(), self.stop, self.adopted.append, kept
         )
 
     def state(self) -> SwitchState:
@@ -95,3 +97,30 @@ def test_the_hour_gives_up_with_the_fetch_period() -> None:
     assert not house.fetching.at_hour()
     assert house.adopted == []
     assert house.clock.now().utc < NOON + timedelta(minutes=5)
+
+
+def test_the_hour_waits_until_the_allowance_is_renewed_if_that_is_in_the_fetch_period() -> None:
+    house = House()
+    limited = SourceRateLimited("used up", NOON + timedelta(minutes=4))
+    house.fetching.now()  # so that the look at the hour has nothing to catch up with
+    house.watch.look = lambda **_: house.state()  # type: ignore[method-assign,assignment]  # only the fetch is limited
+    house.source.fail(limited)
+    assert house.fetching.at_hour()
+    assert house.clock.now().utc == NOON + timedelta(minutes=4)
+    house.source.fail(SourceRateLimited("used up", NOON + timedelta(minutes=6)))
+    assert not house.fetching.at_hour()
+    assert house.clock.now().utc == NOON + timedelta(minutes=4)
+
+
+def test_files_are_kept_from_one_fetch_to_the_next(tmp_path: Path) -> None:
+    house = House(kept=KeptFiles(tmp_path))
+    script = b"export default () => {};"
+    pairs = {"script": "x.js", "sha256": digest_of(script), "targets": "example.org"}
+    options = "".join(f'<Option key="{key}" value="{value}"/>' for key, value in pairs.items())
+    text = "<Schedule><Task><TaskRef>001</TaskRef><TimePeriod>5</TimePeriod><TestType>K6</TestType>"
+    control = f"{text}<TestOptions>{options}</TestOptions></Task></Schedule>"
+    house.source.set_files({CONTROL_FILE: control.encode(), "x.js": script}, "c2")
+    house.fetching.now()
+    house.fetching.now()
+    assert [dict(reading.files) for reading in house.adopted] == [{digest_of(script): script}] * 2
+    assert house.source.calls.count("file x.js") == 1

@@ -117,7 +117,7 @@ ENTRY = Entry(TestType.DOWNLOAD, FileSize.TINY, "001", 1, "seed-1-1", "c", 1000)
 
 
 def gate(ledger: Ledger, conditions: Conditions = GOOD, **limits: object) -> Gate:
-    return Gate(Limits(**limits), HOUR, ledger, lambda: conditions, {})  # type: ignore[arg-type]  # named in the tests
+    return Gate(Limits(**limits), HOUR, ledger, lambda: conditions, lambda _task: "")  # type: ignore[arg-type]  # named in the tests
 
 
 def test_what_is_allowed_is_in_the_ledger_before_it_runs(ledger: Ledger) -> None:

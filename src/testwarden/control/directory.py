@@ -14,13 +14,13 @@ from pathlib import Path
 
 from testwarden.control import catalogue, control_file
 from testwarden.control.source import (
+    CATALOGUES,
     CONTROL_FILE,
-    DOWNLOAD_CATALOGUE,
-    QUOTE_CATALOGUE,
-    UPLOAD_CATALOGUE,
     Answer,
     Fetched,
     Look,
+    check_path,
+    too_large,
 )
 from testwarden.errors import SourceBadAnswer, SourceError, SourceNotFound, SourceUnavailable
 from testwarden.safety.kill_switch import SwitchIssue
@@ -56,12 +56,23 @@ class DirectorySource:
         """Return the files. Raise SourceNotFound without a control file, SourceUnavailable or SourceBadAnswer for a
         file that cannot be read or is none."""
         files = {CONTROL_FILE: _read(self._path / CONTROL_FILE, control_file.MOST_BYTES)}
-        for name in (DOWNLOAD_CATALOGUE, QUOTE_CATALOGUE, UPLOAD_CATALOGUE):
+        for name in CATALOGUES:
             try:
                 files[name] = _read(self._path / name, catalogue.MOST_BYTES)
             except SourceNotFound:
                 continue  # left out: the catalogues' reader says that it is missing
         return Fetched(commit="", files=files)
+
+    def fetch_file(self, commit: str, path: str, most_bytes: int) -> bytes:  # noqa: ARG002 - a folder has no commits
+        """See Source. What cannot be read is no file for us: there is no network in between that could recover."""
+        check_path(path)
+        try:
+            content = _read(_below(self._path, path), most_bytes)
+        except SourceUnavailable as problem:
+            raise SourceBadAnswer(str(problem)) from None
+        if len(content) > most_bytes:
+            raise too_large(path, most_bytes)
+        return content
 
     def look(self, *, thorough: bool) -> Look:  # noqa: ARG002 - every look at a folder is thorough
         """Return the entries that are a kill switch. Raise SourceError if the folder cannot be listed."""
@@ -100,6 +111,19 @@ def _owner(uid: int) -> str:
 def _printable(name: str) -> str:
     """File names may hold bytes that are no text; these become question marks."""
     return os.fsencode(name).decode("utf-8", "replace")
+
+
+def _below(folder: Path, path: str) -> Path:
+    """Return where a file below the folder really is. A link may stay below the folder, and not lead out of it."""
+    try:
+        real = (folder / path).resolve(strict=True)
+        if real.is_relative_to(folder.resolve()):
+            return real
+    except OSError as problem:
+        raise _as_source_error(folder / path, problem) from None
+    except RuntimeError:
+        raise SourceBadAnswer(f"{folder / path}: links that lead to each other") from None
+    raise SourceBadAnswer(f"{folder / path} leads out of {folder}")
 
 
 def _read(path: Path, most_bytes: int) -> bytes:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 
 from testwarden.clients.stop import Stop
 from testwarden.control.catalogue import Catalogues
 from testwarden.control.control_file import ControlFile, parse
+from testwarden.control.kept_files import KeptFiles
 from testwarden.control.source import CONTROL_FILE, Source
-from testwarden.errors import SourceError
+from testwarden.control.task_files import gather
+from testwarden.errors import SourceError, SourceRateLimited
 from testwarden.model import Finding
 
 FIRST_PAUSE = 5.0
 LONGEST_PAUSE = 300.0
+LONGEST_RENEWAL = 3600.0
+"""An allowance is one of an hour (GitHub docs, "Rate limits for the REST API"), whatever an answer or our clock says."""
 
 _log = logging.getLogger(__name__)
 
@@ -27,15 +32,21 @@ class Reading:
     control: ControlFile
     catalogues: Catalogues
     findings: tuple[Finding, ...]
-    """Of the control file and of the catalogues."""
+    """Of the control file, of the catalogues and of the files that tasks need."""
+    files: Mapping[str, bytes]
+    """What the tasks need beside the catalogues, all of the same commit, by SHA-256 (64 lower-case hex digits)."""
 
 
-def read(source: Source) -> Reading:
-    """Fetch from the source and read what came. Raise SourceError if it cannot be fetched."""
+def read(source: Source, kept: KeptFiles | None = None) -> Reading:
+    """Given the source, and what keeps the files of tasks from one fetch to the next, fetch and read what came.
+
+    Raise SourceError if it cannot be fetched.
+    """
     fetched = source.fetch()
     catalogues, findings = Catalogues.read(fetched.files)
-    control = parse(fetched.files[CONTROL_FILE], CONTROL_FILE, catalogues)
-    return Reading(fetched.commit, control, catalogues, (*findings, *control.findings))
+    parsed = parse(fetched.files[CONTROL_FILE], CONTROL_FILE, catalogues)
+    control, files = gather(parsed, fetched.commit, source, kept)
+    return Reading(fetched.commit, control, catalogues, (*findings, *control.findings), files)
 
 
 def back_off() -> Iterator[float]:
@@ -46,21 +57,34 @@ def back_off() -> Iterator[float]:
         pause = min(LONGEST_PAUSE, pause * 2)
 
 
-def try_patiently(attempt: Callable[[], None], stop: Stop, seconds_left: Callable[[], float]) -> bool:
+def try_patiently(
+    attempt: Callable[[], None], stop: Stop, seconds_left: Callable[[], float], now: Callable[[], datetime]
+) -> bool:
     """Make an attempt at a fetch, and again with growing pauses while it raises SourceError; return whether one worked.
 
-    It ends without success when a stop is requested or the next pause would be longer than `seconds_left`.
+    Where the allowance of requests is used up, the next try waits until it is renewed. It ends without success when a
+    stop is requested or the next try would be further away than `seconds_left`. `now` is the wall clock (aware).
     """
     for pause in back_off():
         try:
             attempt()
         except SourceError as problem:
-            if pause > seconds_left():
-                _log.warning("the control file could not be fetched: %s; giving up until the next fetch", problem)
-                return False
-            _log.warning("the control file could not be fetched: %s; next try in %.0f s", problem, pause)
+            wait, until = _until_renewed(problem, pause, now())
+            why = f"the control file could not be fetched: {problem}{until}"
         else:
             return True
-        if stop.wait(pause):
+        if wait > seconds_left():
+            _log.warning("%s; giving up until the next fetch", why)
+            return False
+        _log.warning("%s; next try in %.0f s", why, wait)
+        if stop.wait(wait):
             break
     return False
+
+
+def _until_renewed(problem: SourceError, pause: float, now: datetime) -> tuple[float, str]:
+    """Return the seconds until the next try, at least the pause, and what to say of the moment that they lead to."""
+    if not isinstance(problem, SourceRateLimited) or problem.resets is None:
+        return pause, ""
+    wait = max(pause, min(LONGEST_RENEWAL, (problem.resets - now).total_seconds()))
+    return wait, f"; the allowance is renewed at {problem.resets:%Y-%m-%d %H:%M:%S} UTC"

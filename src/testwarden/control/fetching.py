@@ -11,6 +11,7 @@ from datetime import datetime
 from testwarden.clients.stop import Stop
 from testwarden.clock import Clock
 from testwarden.control.fetch import Reading, back_off, read, try_patiently
+from testwarden.control.kept_files import KeptFiles
 from testwarden.control.source import Source
 from testwarden.control.watch import Watch
 from testwarden.safety.cycle import Cycle
@@ -32,9 +33,10 @@ class Fetching:
         cycle: Cycle,
         stop: Stop,
         adopt: Callable[[Reading], None],
+        kept: KeptFiles | None = None,
     ) -> None:
         """Given the source, the look-out for the kill switch, where to note what was confirmed, the clock, the cycle,
-        what ends all patience, and what follows a new reading from then on."""
+        what ends all patience, what follows a new reading from then on, and what keeps files between fetches."""
         self._source = source
         self._watch = watch
         self._situation = situation
@@ -42,6 +44,7 @@ class Fetching:
         self._cycle = cycle
         self._stop = stop
         self._adopt = adopt
+        self._kept = kept
         self._fetching = threading.Lock()
         self._asked = threading.Lock()
 
@@ -52,7 +55,7 @@ class Fetching:
             if self._situation.known().control is None:
                 self._once()
 
-        try_patiently(unless_there_is_one, self._stop, lambda: float("inf"))
+        self._try(unless_there_is_one, lambda: float("inf"))
 
     def at_hour(self) -> bool:
         """Look at the kill switch, which only this look may end, and fetch; return whether that worked."""
@@ -61,7 +64,7 @@ class Fetching:
             failed = bool(self._situation.known().switch.failure)
             if not failed or pause > self._seconds_to_window() or self._stop.wait(pause):
                 break
-        return try_patiently(self._once, self._stop, self._seconds_to_window)
+        return self._try(self._once, self._seconds_to_window)
 
     def now(self) -> None:
         """Look and fetch at once, as the operator asked. It does not end an active kill switch."""
@@ -71,13 +74,16 @@ class Fetching:
         with contextlib.ExitStack() as stack:
             stack.callback(self._asked.release)
             self._watch.look(thorough=True)
-            try_patiently(self._once, self._stop, lambda: 0.0)
+            self._try(self._once, lambda: 0.0)
+
+    def _try(self, attempt: Callable[[], None], seconds_left: Callable[[], float]) -> bool:
+        return try_patiently(attempt, self._stop, seconds_left, lambda: self._clock.now().utc)
 
     def _once(self) -> None:
         """Raise SourceError."""
         with self._fetching:
             asked = self._clock.now()
-            reading = read(self._source)
+            reading = read(self._source, self._kept)
             self._situation.update(control=Confirmed(asked, reading.control.not_after))
             for finding in reading.findings:
                 _log.warning("%s", finding)

@@ -19,13 +19,13 @@ from testwarden.control.commit_cache import CommitCache
 from testwarden.control.github_answers import commit_of, content_of
 from testwarden.control.github_door import CALL_SECONDS, GitHubDoor, Reply
 from testwarden.control.source import (
+    CATALOGUES,
     CONTROL_FILE,
-    DOWNLOAD_CATALOGUE,
-    QUOTE_CATALOGUE,
-    UPLOAD_CATALOGUE,
     Answer,
     Fetched,
     Look,
+    check_path,
+    too_large,
 )
 from testwarden.errors import SettingsError, SourceNotFound
 from testwarden.model import MIB
@@ -123,7 +123,7 @@ class GitHubSource:
         with self._fetching.call():
             commit = self._newest_commit()
             files = {CONTROL_FILE: self._file(commit, CONTROL_FILE, MOST_CONTROL_FILE, cut=True)}
-            for name in (DOWNLOAD_CATALOGUE, QUOTE_CATALOGUE, UPLOAD_CATALOGUE):
+            for name in CATALOGUES:
                 try:
                     files[name] = self._file(commit, name, MOST_CATALOGUE)
                 except SourceNotFound:
@@ -132,6 +132,15 @@ class GitHubSource:
                     _log.warning("%s is left out: %s", name, refused)
         self._cache.keep_only(commit)
         return Fetched(commit, files)
+
+    def fetch_file(self, commit: str, path: str, most_bytes: int) -> bytes:
+        """See Source."""
+        check_path(path)
+        with self._fetching.call():
+            try:
+                return self._content(commit, path, most_bytes)
+            except BodyRefused:
+                raise too_large(path, most_bytes) from None
 
     def look(self, *, thorough: bool) -> Look:
         """See Source."""
@@ -159,11 +168,14 @@ class GitHubSource:
         stored = self._cache.load(commit, name)
         if stored is not None:
             return stored
-        path = f"{self._repository}/contents/{self._directory}/{name}"
-        reply = self._fetching.get(path, most_bytes=most_bytes, cut=cut, parameters={"ref": commit}, accept=RAW)
-        content = content_of(reply.headers.get("content-type", ""), reply.body, path)
+        content = self._content(commit, name, most_bytes, cut=cut)
         self._cache.store(commit, name, content)
         return content
+
+    def _content(self, commit: str, name: str, most_bytes: int, *, cut: bool = False) -> bytes:
+        path = f"{self._repository}/contents/{self._directory}/{quote(name)}"
+        reply = self._fetching.get(path, most_bytes=most_bytes, cut=cut, parameters={"ref": commit}, accept=RAW)
+        return content_of(reply.headers.get("content-type", ""), reply.body, path)
 
     def _issues(self, page: int, etag: str | None) -> Reply:
         # The first page is asked for without a page number, as the address to which its ETag belongs.

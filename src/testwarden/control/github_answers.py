@@ -12,10 +12,10 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from testwarden.clients.http_session import one_line
+from testwarden.control.commit_cache import COMMIT_ID
 from testwarden.control.source import Allowance, Answer
 from testwarden.errors import SourceBadAnswer, SourceError, SourceNotFound, SourceRateLimited, SourceUnavailable
 
-_COMMIT = re.compile(r"[0-9a-f]{40}([0-9a-f]{24})?")
 _LIMITED = re.compile(r"rate limit|retry your request again later|wait a few minutes", re.IGNORECASE)
 
 
@@ -99,7 +99,7 @@ def commit_of(body: bytes, what: str) -> str:
     """Given the answer to "Get a branch", return the commit id, looked at closely: it becomes the name of a folder."""
     commit = parsed(body, dict, what).get("commit")
     sha = commit.get("sha") if isinstance(commit, dict) else None
-    if not isinstance(sha, str) or not _COMMIT.fullmatch(sha):
+    if not isinstance(sha, str) or not COMMIT_ID.fullmatch(sha):
         raise SourceBadAnswer(f"{what}: the answer names no commit")
     return sha
 

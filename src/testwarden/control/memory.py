@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 
-from testwarden.control.source import CONTROL_FILE, Answer, Fetched, Look
+from testwarden.control.source import CATALOGUES, CONTROL_FILE, Answer, Fetched, Look, check_path, too_large
 from testwarden.errors import SourceError, SourceNotFound, SourceUnavailable
 from testwarden.safety.kill_switch import SwitchIssue
 
@@ -16,7 +16,7 @@ class MemorySource:
     def __init__(
         self, files: Mapping[str, bytes] | None = None, commit: str = "0" * 40, *, poll_seconds: float = 75.0
     ) -> None:
-        self._files = dict(files or {})
+        self._commits = {commit: dict(files or {})}
         self._commit = commit
         self._poll_seconds = poll_seconds
         self._issues: dict[int, SwitchIssue] = {}
@@ -25,7 +25,7 @@ class MemorySource:
         self.last_answer: Answer | None = None
         """What a test says the newest exchange taught."""
         self.calls: list[str] = []
-        """`fetch`, `look` and `thorough look`, in order."""
+        """`fetch`, `file PATH`, `look` and `thorough look`, in order."""
 
     @property
     def description(self) -> str:
@@ -39,7 +39,7 @@ class MemorySource:
 
     def set_files(self, files: Mapping[str, bytes], commit: str) -> None:
         """From now on, these are the files, of this commit."""
-        self._files, self._commit = dict(files), commit
+        self._commits[commit], self._commit = dict(files), commit
 
     def open_issue(self, issue: SwitchIssue) -> None:
         """From now on, this kill-switch issue is open."""
@@ -56,9 +56,21 @@ class MemorySource:
     def fetch(self) -> Fetched:
         """See Source."""
         self._call("fetch")
-        if CONTROL_FILE not in self._files:
+        files = self._commits[self._commit]
+        if CONTROL_FILE not in files:
             raise SourceNotFound(f"there is no {CONTROL_FILE}")
-        return Fetched(self._commit, dict(self._files))
+        return Fetched(self._commit, {name: files[name] for name in (CONTROL_FILE, *CATALOGUES) if name in files})
+
+    def fetch_file(self, commit: str, path: str, most_bytes: int) -> bytes:
+        """See Source."""
+        self._call(f"file {path}")
+        check_path(path)
+        content = self._commits.get(commit, {}).get(path)
+        if content is None:
+            raise SourceNotFound(f"there is no {path}")
+        if len(content) > most_bytes:
+            raise too_large(path, most_bytes)
+        return content
 
     def look(self, *, thorough: bool) -> Look:
         """See Source."""

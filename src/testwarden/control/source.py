@@ -6,12 +6,38 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from testwarden.errors import SourceBadAnswer
 from testwarden.safety.kill_switch import SwitchIssue
 
 CONTROL_FILE = "00-control.xml"
 DOWNLOAD_CATALOGUE = "01-download-files.csv"
 QUOTE_CATALOGUE = "02-quote-files.csv"
 UPLOAD_CATALOGUE = "03-upload-files.csv"
+CATALOGUES = (DOWNLOAD_CATALOGUE, QUOTE_CATALOGUE, UPLOAD_CATALOGUE)
+
+MOST_PATH = 200
+"""Bytes of the path of a further file."""
+
+
+def path_problem(path: str) -> str:
+    """Given the path of a further file, return why it cannot be one below the folder of the control file, else ""."""
+    if not path.isprintable() or "\\" in path or not 0 < len(path.encode()) <= MOST_PATH:
+        return f"it must be a path with forward slashes, of at most {MOST_PATH} bytes, without control characters"
+    if any(part in ("", ".", "..") for part in path.split("/")):
+        return "it must lead straight down from the folder of the control file: no / first or last, no //, . and .."
+    return ""
+
+
+def check_path(path: str) -> None:
+    """Raise SourceBadAnswer for a path that cannot be one below the folder of the control file."""
+    problem = path_problem(path)
+    if problem:
+        raise SourceBadAnswer(f"{path!r}: {problem}")
+
+
+def too_large(path: str, most_bytes: int) -> SourceBadAnswer:
+    """Return the error for a further file that has more bytes than it may have."""
+    return SourceBadAnswer(f"{path} is too large; at most {most_bytes:,} bytes are allowed")
 
 
 @dataclass(frozen=True)
@@ -53,7 +79,7 @@ class Look:
 class Source(Protocol):
     """A place that control files come from and where the kill switch is looked for.
 
-    Both calls raise SourceError (see the tree in errors.py) and nothing else for what the other side does, and no call
+    All calls raise SourceError (see the tree in errors.py) and nothing else for what the other side does, and no call
     waits longer than 15 s in all. They are called from different threads.
     """
 
@@ -74,6 +100,14 @@ class Source(Protocol):
 
     def fetch(self) -> Fetched:
         """Return the control file and the catalogues of the newest commit."""
+        ...
+
+    def fetch_file(self, commit: str, path: str, most_bytes: int) -> bytes:
+        """Given the commit of a fetch and a path below the folder of the control file, return what that file holds.
+
+        Raise SourceNotFound where there is none, SourceBadAnswer for a path that leads elsewhere, for what is no file
+        and for one with more than `most_bytes`: asking again would not mend these. Every other SourceError may pass.
+        """
         ...
 
     def look(self, *, thorough: bool) -> Look:

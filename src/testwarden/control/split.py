@@ -33,6 +33,10 @@ class SplitSource:
         """See Source."""
         return self._tasks.fetch()
 
+    def fetch_file(self, commit: str, path: str, most_bytes: int) -> bytes:
+        """See Source."""
+        return self._tasks.fetch_file(commit, path, most_bytes)
+
     def look(self, *, thorough: bool) -> Look:
         """See Source: an entry in either place counts, also when the other one cannot be looked at."""
         found: list[SwitchIssue] = []

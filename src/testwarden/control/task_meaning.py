@@ -10,15 +10,18 @@ from lxml import etree
 
 from testwarden.control.catalogue import Catalogues
 from testwarden.control.findings import MOST_SHOWN, Findings, did_you_mean, shown
+from testwarden.control.k6_meaning import ENV, K6_KEYS, default_timeout, read_k6, variable_problem
 from testwarden.control.source import DOWNLOAD_CATALOGUE, QUOTE_CATALOGUE, UPLOAD_CATALOGUE
+from testwarden.control.task_options import TaskOptions, understood
+from testwarden.control.values import count, flag, is_count, positive
 from testwarden.model import FileSize, Task, TestType
 
 FIRST_MINUTE = 5
 LAST_MINUTE = 54
-OPTION_KEYS = ("filesize", "workers", "offset", "repeat", "timeout", "retry")
+_COMMON_KEYS = ("workers", "offset", "repeat", "timeout", "retry")
+_TIMEOUT = 30
 
 _REF = "00[1-9]|0[1-9][0-9]|[1-9][0-9][0-9]"
-_MOST_DIGITS = 9
 _NAMES = {
     TestType.DOWNLOAD: "Download",
     TestType.QUOTE: "Quote",
@@ -26,7 +29,8 @@ _NAMES = {
     TestType.K6: "K6",
     TestType.IPERF: "Iperf",
 }
-_NOT_YET = (TestType.K6, TestType.IPERF)
+_NOT_YET = (TestType.IPERF,)
+_BY_FILESIZE = (TestType.DOWNLOAD, TestType.QUOTE, TestType.UPLOAD)
 
 T = TypeVar("T")
 
@@ -46,25 +50,29 @@ class TaskMeaning:
         self._task = task
         self._lines = lines
         self._findings = findings
-        self._options = self._read_options()
+        self._kind = self._text("TestType", _test_type, None)
+        self._options = TaskOptions(task, lines, findings, lambda key: _key_problem(key, self._kind))
 
     def read(self, catalogues: Catalogues) -> Task | None:
         """Return the task, or None if there is a finding."""
+        options = self._options
+        k6 = read_k6(options) if self._kind is TestType.K6 else None
         task = Task(
             ref=self._text("TaskRef", _ref, ""),
             description=self._text("Description", _description, ""),
             minute=self._text("TimePeriod", _minute, FIRST_MINUTE),
-            time_offset=self._text("TimeOffset", _count, 0),
-            type=self._text("TestType", _test_type, TestType.DOWNLOAD),
-            filesize=self._option("filesize", _filesize, FileSize.TINY),
-            workers=self._option("workers", _positive, 1),
-            offset=self._option("offset", _offset, 0),
-            repeat=self._option("repeat", _flag, False),
-            timeout=self._option("timeout", _positive, 30),
-            retry=self._option("retry", _count, 3),
+            time_offset=self._text("TimeOffset", count, 0),
+            type=self._kind or TestType.DOWNLOAD,
+            filesize=options.read("filesize", _filesize, FileSize.TINY),
+            workers=options.read("workers", positive, 1),
+            offset=options.read("offset", _offset, 0),
+            repeat=options.read("repeat", flag, False),
+            timeout=options.read("timeout", positive, default_timeout(k6.duration) if k6 else _TIMEOUT),
+            retry=options.read("retry", count, 3),
             line=self._lines[self._task],
+            k6=k6,
         )
-        if not self._findings:
+        if not self._findings and task.type in _BY_FILESIZE:
             self._check_catalogue(task, catalogues)
         return None if self._findings else task
 
@@ -72,47 +80,31 @@ class TaskMeaning:
         element = self._task.find(name)
         if element is None:
             return default
-        return self._understand(f"<{name}>", element.text or "", self._lines[element], understand, default)
-
-    def _option(self, key: str, understand: Callable[[str], T], default: T) -> T:
-        option = self._options.get(key)
-        if option is None:
-            return default
-        return self._understand(f"option {key}", option.get("value", ""), self._lines[option], understand, default)
-
-    def _understand(self, what: str, text: str, line: int, understand: Callable[[str], T], default: T) -> T:
-        text = text.strip()
-        if not text:
-            self._findings.error(line, f"{what} is empty")
-            return default
-        try:
-            return understand(text)
-        except ValueError as wrong:
-            self._findings.error(line, f"{what} {wrong}")
-            return default
-
-    def _read_options(self) -> dict[str, etree._Element]:
-        options: dict[str, etree._Element] = {}
-        for option in self._task.iterfind("TestOptions/Option"):
-            key = option.get("key", "")
-            if key not in OPTION_KEYS:
-                self._findings.error(
-                    self._lines[option], f"option {shown(key)} is not known{did_you_mean(key, OPTION_KEYS)}"
-                )
-            elif key in options:
-                first = self._lines[options[key]]
-                self._findings.error(self._lines[option], f"option {key} appears twice; first on line {first}")
-            else:
-                options[key] = option
-        return options
+        text, line = element.text or "", self._lines[element]
+        return understood(f"<{name}>", text, line, understand, default, self._findings)
 
     def _check_catalogue(self, task: Task, catalogues: Catalogues) -> None:
         name, sizes = _catalogue(task.type, catalogues)
         if task.filesize in sizes:
             return
         has = f"it has {', '.join(size.label for size in sizes)}" if sizes else "it has no usable row at all"
-        line = self._lines[self._options["filesize"]] if "filesize" in self._options else task.line
-        self._findings.error(line, f"{name} has no row of file size {task.filesize.label}; {has}")
+        self._options.error("filesize", f"{name} has no row of file size {task.filesize.label}; {has}")
+
+
+def _key_problem(key: str, kind: TestType | None) -> str:
+    """Given the key of an option and the test type (None: it is not known), return why it cannot be one, or ""."""
+    of_k6 = key in K6_KEYS or key.startswith(ENV)
+    if kind is not None and of_k6 and kind is not TestType.K6:
+        return f"option {shown(key)} belongs to test type {_NAMES[TestType.K6]}"
+    if kind is TestType.K6 and key == "filesize":
+        return f"option {shown(key)} belongs to the test types {', '.join(_NAMES[other] for other in _BY_FILESIZE)}"
+    if key.startswith(ENV):
+        problem = variable_problem(key.removeprefix(ENV))
+        return f"option {shown(key)} cannot be used: {problem}" if problem else ""
+    if of_k6 or key == "filesize" or key in _COMMON_KEYS:
+        return ""
+    own = (*K6_KEYS, f"{ENV}NAME") if kind is TestType.K6 else ("filesize",)
+    return f"option {shown(key)} is not known{did_you_mean(key, (*own, *_COMMON_KEYS))}"
 
 
 def _catalogue(kind: TestType, catalogues: Catalogues) -> tuple[str, tuple[FileSize, ...]]:
@@ -140,12 +132,12 @@ def _description(text: str) -> str:
 
 
 def _minute(text: str) -> int:
-    if not _is_count(text) or not FIRST_MINUTE <= int(text) <= LAST_MINUTE:
+    if not is_count(text) or not FIRST_MINUTE <= int(text) <= LAST_MINUTE:
         raise ValueError(f"is {shown(text)}; it must be a minute from {FIRST_MINUTE} to {LAST_MINUTE}")
     return int(text)
 
 
-def _test_type(text: str) -> TestType:
+def _test_type(text: str) -> TestType | None:
     try:
         kind = TestType(text.lower())
     except ValueError:
@@ -163,35 +155,9 @@ def _filesize(text: str) -> FileSize:
         raise ValueError(f"is wrong: {wrong}") from None
 
 
-def _is_count(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
-
-
-def _count(text: str) -> int:
-    if not _is_count(text):
-        raise ValueError(
-            f"is {shown(text)}; it must be a whole number from 0, in digits, at most {_MOST_DIGITS} of them"
-        )
-    return int(text)
-
-
-def _positive(text: str) -> int:
-    if not _is_count(text) or int(text) < 1:
-        raise ValueError(
-            f"is {shown(text)}; it must be a whole number from 1, in digits, at most {_MOST_DIGITS} of them"
-        )
-    return int(text)
-
-
-def _flag(text: str) -> bool:
-    if text.lower() not in ("true", "false"):
-        raise ValueError(f"is {shown(text)}; it must be true or false")
-    return text.lower() == "true"
-
-
 def _offset(text: str) -> int:
     if text.lower() == "false":
         return 0
-    if not _is_count(text):
+    if not is_count(text):
         raise ValueError(f"is {shown(text)}; it must be a whole number of minutes, or false")
     return int(text)

@@ -6,13 +6,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
 
 from testwarden.errors import LedgerError
-from testwarden.model import AttemptResult, Decision, Moment, Origin, Task, TestType, Verdict
+from testwarden.model import AttemptResult, Decision, Moment, Origin, Task, Verdict
 from testwarden.safety.budget import Caps, Entry, Ledger, Shortage, Usage
 from testwarden.safety.cycle import Cycle, Phase
 from testwarden.safety.kill_switch import KillSwitch
@@ -133,10 +133,10 @@ class Gate:
         cycle: Cycle,
         ledger: Ledger,
         conditions: Callable[[], Conditions],
-        impossible: Mapping[TestType, str],
+        impossible: Callable[[Task], str],
     ) -> None:
-        """Given the limits in force, the cycle, the ledger, how to ask for the conditions, and why some test types
-        cannot run with this client at all."""
+        """Given the limits in force, the cycle, the ledger, how to ask for the conditions, and what says
+        why a task cannot run here at all (empty: it can)."""
         self.limits = limits
         self.cycle = cycle
         self._ledger = ledger
@@ -145,11 +145,15 @@ class Gate:
 
     def judge(self, task: Task) -> Judged:
         """Return the verdict on a task."""
-        return judge_task(task, self.limits, self._impossible)
+        return judge_task(task, self.limits, self._impossible(task))
 
     def may_start(self, origin: Origin, now: Moment) -> Verdict:
         """Return whether a test of this origin could start at this moment, as far as no budget says otherwise."""
         return judge_now(self._conditions(), self.cycle, self._needs(origin, 0), now)
+
+    def ready(self, now: Moment) -> Verdict:
+        """Return whether a task could start at this moment, were the window open."""
+        return judge_now(self._conditions(), self.cycle, Needs(self.limits.keep_disk_free, window=False), now)
 
     def workers(self, origin: Origin, wanted: int, running: int) -> int:
         """Given the workers that a task wants and those of its origin that run, return how many may start."""

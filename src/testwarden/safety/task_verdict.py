@@ -22,8 +22,9 @@ class Judged:
     """What was clamped: the name of the value → `5000→10`."""
 
 
-def judge_task(task: Task, limits: Limits, impossible: Mapping[TestType, str]) -> Judged:
-    """Given a task, the limits, and why some types cannot run here, return the task inside the limits, judged."""
+def judge_task(task: Task, limits: Limits, impossible: str = "") -> Judged:
+    """Given a task, the limits, and why such a task cannot run here at all (empty: it can), return the task inside the
+    limits, judged."""
     row = limits.of(task.type)
     why = _why_not(task, row, limits, impossible)
     if row is None or why:
@@ -57,11 +58,11 @@ def _clamped(task: Task, most: Mapping[str, int], most_load: Mapping[str, int | 
     return Judged(clamped, Verdict(Decision.CLAMPED, reason), clamps)
 
 
-def _why_not(task: Task, row: TypeLimits | None, limits: Limits, impossible: Mapping[TestType, str]) -> str:
+def _why_not(task: Task, row: TypeLimits | None, limits: Limits, impossible: str) -> str:
     if row is None:
         return f"this version runs no {task.type.value} tests"
-    if task.type in impossible:
-        return impossible[task.type]
+    if impossible:
+        return impossible
     if task.origin is Origin.PUBLIC and (row.attempts == 0 or row.workers == 0):
         return f"the operator allows no {task.type.value} attempts"
     if task.type is TestType.K6:
