@@ -129,6 +129,11 @@ class Task:
     """For the test type k6, and only there."""
     origin: Origin = Origin.PUBLIC
 
+    @property
+    def size(self) -> FileSize | None:
+        """Of the files that it moves; None for a type that is not about files."""
+        return self.filesize if self.k6 is None else None
+
 
 class Level(str, Enum):
     """How bad a finding is: a WARNING leaves the task running, an ERROR refuses it (or the whole file)."""
@@ -244,7 +249,8 @@ class Sample:
     ended_ns: int
     """Nanoseconds since 1970-01-01 UTC, at the end of the attempt."""
     type: TestType
-    filesize: FileSize
+    filesize: FileSize | None
+    """None for a type that is not about files."""
     task: str
     worker: int
     client: str

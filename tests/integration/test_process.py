@@ -80,7 +80,7 @@ def test_the_environment_is_not_in_the_repr_of_a_command(work: Path) -> None:
 def test_a_client_starts_tamed_and_undisturbed(keeper: Keeper, work: Path) -> None:
     code = (
         "import os, resource as r, signal as s;"
-        "print([r.getrlimit(x) for x in (r.RLIMIT_CORE, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE, r.RLIMIT_AS)],"
+        "print([r.getrlimit(x) for x in (r.RLIMIT_CORE, r.RLIMIT_FSIZE, r.RLIMIT_NOFILE, r.RLIMIT_DATA)],"
         "os.getpriority(os.PRIO_PROCESS, 0), os.getsid(0) == os.getpgrp() == os.getpid(), os.getcwd(),"
         "sorted(int(x) for x in os.listdir('/proc/self/fd'))[:-1], s.pthread_sigmask(s.SIG_BLOCK, ()),"
         "[x for x in s.valid_signals() if s.getsignal(x) == s.SIG_IGN], os.read(0, 10))"
@@ -107,7 +107,7 @@ def test_a_client_ignores_and_blocks_no_signal_and_gains_no_rights(keeper: Keepe
 
 
 def test_the_limits_of_one_client_are_not_those_of_the_next(keeper: Keeper, work: Path) -> None:
-    ask = shell(work, "ulimit -f; ulimit -v")
+    ask = shell(work, "ulimit -f; ulimit -d")
     before = keeper.run(ask, Stop(), PATIENT).stdout
     limited = keeper.run(replace(ask, most_file_bytes=512 << 10, most_memory=1 << 30), Stop(), PATIENT).stdout
     assert limited == "1024\n1048576\n"

@@ -60,6 +60,18 @@ def a_sample(**changes: Any) -> Sample:
     return replace(_PLAIN, **changes)
 
 
+# A field has one type for ever (InfluxDB), so each type has names of its own.
+FIGURES = st.fixed_dictionaries(
+    {},
+    optional={
+        "thresholds_ok": st.booleans(),
+        "requests": st.integers(),
+        "rps": st.floats(),
+        "duration_p90": st.floats(),
+        "exit_meaning": TEXT,
+    },
+).map(lambda figures: tuple(figures.items()))
+
 SAMPLES = st.builds(
     Sample,
     ended_ns=st.integers(0, 2**63 - 1),
@@ -76,4 +88,5 @@ SAMPLES = st.builds(
     attempt=st.integers(1, 6),
     reason=TEXT,
     commit=TEXT,
+    figures=FIGURES,
 )

@@ -99,7 +99,10 @@ STATUS: dict[str, Any] = {
         "bytes": {"used": 1_500_000, "limit": 200 * 10**9},
         "spent": {"used": "0.000000000000000001", "limit": "0.5"},
     },
-    "running": [{"task": "001", "type": "download", "filesize": "tiny", "workers": 2, "since": "12:05:00"}],
+    "running": [
+        {"task": "001", "type": "download", "filesize": "tiny", "workers": 2, "since": "2026-11-21T12:05:00+00:00"},
+        {"task": "own-1", "type": "k6", "workers": 1, "k6": {"vus": 2, "requests": 74, "rps": 19.03}},
+    ],
     "recent": [{"ended": "12:05:07", "task": "001", "worker": 1, "outcome": "ok", "exec_time": 1.23456}],
     "next": [{"name": "fetch", "at": "13:00:20"}],
 }
@@ -119,6 +122,7 @@ def test_the_status_shows_phase_switch_budgets_workers_outcomes_and_what_comes_n
         "MB moved 1.5 200,000.0 199,998.5",
         "ANT spent 0.000000000000000001 0.5 0.499999999999999999",
         "001 download tiny 2 12:05:00",
+        "own-1 k6 1 2 VUs, 74 requests, 19.0/s",
         "12:05:07 001 1 ok 1.235 s",
         "13:00:20 fetch",
     ):
@@ -128,6 +132,7 @@ def test_the_status_shows_phase_switch_budgets_workers_outcomes_and_what_comes_n
 def test_the_status_of_an_agent_that_is_gone_or_knows_little_says_so() -> None:
     assert "not running" in status_table({**STATUS, "alive": False})
     assert status_table({}) == "state        running"
+    assert "kill switch  clear\n" in status_table({"kill_switch": {"state": "clear", "reason": "it is clear"}}) + "\n"
     assert "the ledger is locked" in status_table({"budgets": {"problem": "the ledger is locked"}})
     no_cap = status_table({"budgets": {"spent": {"used": "0", "limit": None}}})
     assert "none set" in no_cap

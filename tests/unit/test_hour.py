@@ -109,7 +109,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         switch = KillSwitch().after_look((), clock.now(), at_fetch=False)
         return Conditions(switch, None, Confirmed(clock.now()), paused=False, disk_free=20 * GB)
 
-    gate = Gate(Limits(), Cycle(), ledger, conditions, {})
+    gate = Gate(Limits(), Cycle(), ledger, conditions, lambda _task: "")
     samples: list[Sample] = []
     ends: list[int] = []
     deaths: list[BaseException] = []

@@ -46,6 +46,39 @@ def test_a_cost_that_is_no_number_is_left_out(cost: str) -> None:
     assert ",cost" not in line_of(a_sample(cost=Decimal(cost)))
 
 
+def test_figures_are_further_fields_of_their_own_types_before_the_numbers() -> None:
+    figures = (("requests", 12), ("rps", 2.0), ("thresholds_ok", False), ("exit_meaning", 'a "b",bytes=1i'))
+    text = line_of(a_sample(figures=figures, cost=Decimal("0.5")))
+    assert (
+        ',commit="c0ffee",requests=12i,rps=2.0,thresholds_ok=false,exit_meaning="a \\"b\\",bytes=1i",bytes=7i,exec_time='
+        in text
+    )
+    fields = parse(text[:-1]).fields
+    assert {name: fields[name] for name, _ in figures} == dict(figures)
+    assert (fields["bytes"], fields["cost"]) == (7, 0.5)
+
+
+def test_a_figure_that_influxdb_cannot_hold_is_left_out() -> None:
+    figures = (("rps", math.nan), ("duration_max", math.inf), ("requests", 2**63), ("vus_max", 2**63 - 1))
+    fields = parse(line_of(a_sample(figures=figures))[:-1]).fields
+    assert {name for name, _ in figures} & set(fields) == {"vus_max"}
+
+
+def test_failed_thresholds_are_no_error_kind_and_read_back_as_what_they_are() -> None:
+    text = line_of(a_sample(outcome=Outcome.THRESHOLDS_FAILED, md5_valid=None))
+    fields = parse(text[:-1]).fields
+    assert fields["thresholds_failed"] is True
+    assert not any(fields[kind] for kind in ("ok", "client_error", "client_killed", "network_error", "unknown_error"))
+    ((_, row),) = LineReader().rows(text.encode())
+    assert row is not None
+    assert row.group.outcome is Outcome.THRESHOLDS_FAILED
+
+
+def test_a_test_without_thresholds_says_nothing_of_them() -> None:
+    with_field = [outcome for outcome in Outcome if ",thresholds_failed=" in line_of(a_sample(outcome=outcome))]
+    assert with_field == [Outcome.THRESHOLDS_FAILED]
+
+
 @pytest.mark.parametrize("exec_time", [math.nan, math.inf, -math.inf, -0.001, 1e9])
 def test_an_exec_time_that_is_no_duration_is_left_out(exec_time: float) -> None:
     assert ",bytes=7i 179" in line_of(a_sample(exec_time=exec_time))
@@ -88,6 +121,7 @@ def test_more_reasons_than_are_remembered_are_written_all_the_same() -> None:
         *({"type": TestType.QUOTE}, {"filesize": FileSize.HUGE}, {"task": "002"}, {"worker": 4}, {"client": "http"}),
         *({"outcome": Outcome.DATA_LOSS}, {"md5_valid": False}, {"md5_valid": None}, {"attempt": 2}, {"reason": "why"}),
         *({"commit": "beef"}, {"exec_time": 2.0}, {"bytes": 8}, {"cost": Decimal(1)}, {"ended_ns": 5}),
+        {"figures": (("requests", 1),)},
     ],
 )
 def test_what_is_remembered_of_a_sample_shows_in_no_other(change: dict[str, object]) -> None:
@@ -137,6 +171,13 @@ def test_our_own_parser_reads_back_what_was_written(sample: Sample, agent: str, 
     assert line.fields["attempt"] == sample.attempt
     assert line.fields["reason"] == on_one_line(sample.reason[:500])
     assert line.fields["commit"] == on_one_line(sample.commit[:500])
+    for name, figure in sample.figures:
+        if isinstance(figure, str):
+            assert line.fields[name] == on_one_line(figure[:500])
+        elif abs(figure) < 2**63 or (isinstance(figure, float) and math.isfinite(figure)):
+            assert (line.fields[name], type(line.fields[name])) == (figure, type(figure))
+        else:
+            assert name not in line.fields
     if 0 <= sample.exec_time < 1e6:
         assert line.fields["exec_time"] == pytest.approx(sample.exec_time, abs=0.6e-6)
 

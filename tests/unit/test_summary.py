@@ -29,7 +29,7 @@ def test_a_minute_is_this_line() -> None:
     samples.append(a_sample(ended_ns=NOON, exec_time=20.0, outcome=Outcome.MD5_INVALID, bytes=1000, md5_valid=False))
     assert summary_of(samples) == [
         "testwarden_summary,agent=host,type=download,filesize=tiny,country=xx,provision=xx,connection=xx "
-        "count=12i,ok=10i,md5_invalid=1i,client_killed=0i,client_error=0i,network_error=0i,data_loss=1i,"
+        "count=12i,ok=10i,md5_invalid=1i,thresholds_failed=0i,client_killed=0i,client_error=0i,network_error=0i,data_loss=1i,"
         "unknown_error=0i,bytes=2070i,min=1.000000,max=21.000000,mean=8.000000,p50=6.000000,p95=21.000000 "
         f"{NOON}\n"
     ]

@@ -90,7 +90,7 @@ def house(tmp_path: Path) -> Iterator[House]:
         fresh = KillSwitch().after_look((), clock.now(), at_fetch=False)
         return replace(made.conditions, switch=fresh, control=Confirmed(clock.now()), disk_free=20 * GB)
 
-    gate = Gate(Limits(), Cycle(), ledger, conditions, {})
+    gate = Gate(Limits(), Cycle(), ledger, conditions, lambda _task: "")
     bench = Bench(gate, clock, tmp_path, samples.append, random.Random(1))
     made = House(clock, ledger, bench, samples, Conditions())
     yield made

@@ -15,11 +15,12 @@ class Reach:
     """What may be reached from inside, and how much."""
 
     targets: tuple[str, ...]
-    """Host names and addresses, in lower case."""
+    """`host`, `host:port` or `*.host`, where the host is a name or an address; without a port, any."""
     private: bool = False
-    """Whether private, loopback and link-local addresses may be reached: never for what a public control file names."""
+    """Whether private, loopback and link-local addresses may be reached: never for what a public control file names.
+    The metadata of a cloud is not reached in either case."""
     rate: int | None = None
-    """Requests (and tunnels) a second, all targets together; None: no limit."""
+    """Requests (and tunnels) a second, all targets together; None: no limit. What comes too early is delayed."""
     most_bytes: int | None = None
     """Bytes in both directions together, beyond which everything is refused."""
 
@@ -43,12 +44,15 @@ class Inside(Protocol):
 
     @property
     def env(self) -> Mapping[str, str]:
-        """Variables that a program inside needs, such as HTTP_PROXY."""
+        """Variables that a program inside needs, such as HTTP_PROXY and HOME."""
         ...
 
     def wrap(self, argv: tuple[str, ...]) -> tuple[str, ...]:
         """Given what is to run inside, return what is to be started outside, by `process.py`. TERM to its process group
-        reaches the program inside, and nothing around it dies of it."""
+        reaches the program inside, and nothing around it dies of it.
+
+        The command's environment is that of the programs around the cage, too: no variable of it may have a name that
+        a task has chosen (`LD_PRELOAD`)."""
         ...
 
     def connect(self, port: int) -> socket.socket:

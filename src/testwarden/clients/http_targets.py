@@ -116,7 +116,7 @@ def is_public(address: str) -> bool:
     except ValueError:
         return False
     if isinstance(found, ipaddress.IPv6Address):
-        inner = _wrapped(found)
+        inner = inner_ipv4(found)
         if inner is not None:
             return is_public(str(inner))
         if found not in _GLOBAL_UNICAST:
@@ -124,7 +124,7 @@ def is_public(address: str) -> bool:
     return found.is_global and not (found.is_multicast or found.is_reserved or found.is_private)
 
 
-def _wrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
+def inner_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """Return the IPv4 address that packets to this IPv6 address end at: mapped, NAT64 (RFC 6052) or 6to4 (RFC 3056)."""
     if address in _NAT64:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)

@@ -211,7 +211,7 @@ class KeeperLoop:
         limits = {
             resource.RLIMIT_FSIZE: file_bytes,
             resource.RLIMIT_NOFILE: open_files,
-            resource.RLIMIT_AS: memory,
+            resource.RLIMIT_DATA: memory,
         }
         deadline = boottime() + seconds
         life_line, step = None, 0

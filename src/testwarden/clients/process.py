@@ -52,7 +52,8 @@ class Command:
     most_file_bytes: int | None = None
     """A write that makes a file larger than this kills the program with SIGXFSZ."""
     most_memory: int | None = None
-    """Bytes of address space."""
+    """Bytes of memory that it may write to (RLIMIT_DATA). Not of address space: programs written in Go reserve that by the
+    gigabyte and use little of it. k6 with 20 virtual users runs with 256 MiB of this, and not reliably with 1.5 GiB of that."""
     most_open_files: int = 4096
     niceness: int = 10
     grace: float = 2.0

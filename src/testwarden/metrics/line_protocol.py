@@ -6,6 +6,7 @@ The shape of our lines, which is narrower than line protocol (`,cost` where it i
 
 All tags are there, in this order, and none is empty. Everything that repeats from sample to sample stands before
 `,bytes=`, so that it can be made, and read, once. Behind it are only numbers: the last `,bytes=` of a line is this one.
+What only some types of test measure (`Sample.figures`) stands just before it.
 
 Escaping follows InfluxDB's reference, "Line protocol: special characters"; a tag value that ends in a backslash cannot
 be carried by its parser at all, so a backslash in a tag becomes a slash. exec_time is written in microseconds.
@@ -21,7 +22,7 @@ from decimal import Decimal
 from typing import NamedTuple
 
 from testwarden.errors import MetricsError
-from testwarden.model import Outcome, Sample
+from testwarden.model import Figure, Outcome, Sample
 
 MEASUREMENT = "testwarden"
 SUMMARY_MEASUREMENT = "testwarden_summary"
@@ -43,7 +44,11 @@ _NUMBERS_TEMPLATE = b",bytes=%di,exec_time=%.6f %d\n"
 _CONTROLS: dict[int, str] = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029], " ")
 _TAG_ESCAPES = str.maketrans({"\\": "/", ",": "\\,", "=": "\\=", " ": "\\ "})
 _STRING_ESCAPES = str.maketrans({"\\": "\\\\", '"': '\\"'})
-_FLAGS = tuple(outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.MD5_INVALID))
+_FLAGS = tuple(
+    outcome for outcome in Outcome if outcome not in (Outcome.OK, Outcome.MD5_INVALID, Outcome.THRESHOLDS_FAILED)
+)
+_THRESHOLDS_FAILED = f",{Outcome.THRESHOLDS_FAILED.value}=true"
+"""Only load tests have thresholds: the field is in the lines of those that failed, and in no other."""
 
 
 @dataclass(frozen=True)
@@ -113,7 +118,7 @@ class LineWriter:
         # An Enum that is no str hashes slowly, hence `label`.
         key = (
             sample.type,
-            sample.filesize.label,
+            None if sample.filesize is None else sample.filesize.label,
             sample.task,
             sample.worker,
             sample.client,
@@ -131,14 +136,15 @@ class LineWriter:
         if not (0 <= stamp <= MOST_INTEGER and 0 <= size <= MOST_INTEGER):
             raise ValueError(f"no line can hold the timestamp {stamp} or {size} bytes")
         micros = int(seconds * 1e6 + 0.5) if 0.0 <= seconds < _MOST_SECONDS else None
-        if micros is None or sample.cost is not None:
+        if micros is None or sample.cost is not None or sample.figures:
             return _rare_line(template, sample, micros, stamp), group, micros
         # A float holds the microseconds of 30 years well enough for six decimals. % on bytes is the fastest way.
         return template % (size, micros / 1e6, stamp), group, micros
 
     def _new_head(self, key: tuple[object, ...], sample: Sample) -> tuple[bytes, Group]:
         """What a line is made from with its numbers, and the group that all lines made from it belong to."""
-        kind = f"type={tag(sample.type.value)},filesize={tag(sample.filesize.label)}"
+        size = UNKNOWN if sample.filesize is None else tag(sample.filesize.label)
+        kind = f"type={tag(sample.type.value)},filesize={size}"
         what = f"task={tag(sample.task)},worker={tag(str(sample.worker))},client={tag(sample.client)}"
         text = (
             f"{MEASUREMENT},{self._agent},{kind},{what},{self._operator} {_flags(sample)},attempt={sample.attempt}i,"
@@ -153,22 +159,36 @@ class LineWriter:
 
 
 def _rare_line(template: bytes, sample: Sample, micros: int | None, stamp: int) -> bytes:
-    """The line of a sample that has a cost, or no exec_time."""
+    """The line of a sample that has a cost or figures, or no exec_time."""
+    figures = "".join(_figure(name, value) for name, value in sample.figures).encode()
     cost = b"" if sample.cost is None else _cost(sample.cost)
     head = template.removesuffix(_NUMBERS_TEMPLATE).replace(b"%%", b"%")
     seconds = b"" if micros is None else b",exec_time=%.6f" % (micros / 1e6)
-    return b"%b,bytes=%di%b%b %d\n" % (head, sample.bytes, seconds, cost, stamp)
+    return b"%b%b,bytes=%di%b%b %d\n" % (head, figures, sample.bytes, seconds, cost, stamp)
+
+
+def _figure(name: str, value: Figure) -> str:
+    """The field with its comma, or nothing for a number that InfluxDB cannot hold."""
+    if isinstance(value, str):
+        return f",{name}={string(value)}"
+    if isinstance(value, bool):
+        return f",{name}={'true' if value else 'false'}"
+    if isinstance(value, int):
+        return f",{name}={value}i" if abs(value) <= MOST_INTEGER else ""
+    return f",{name}={value!r}" if math.isfinite(value) else ""
 
 
 def _flags(sample: Sample) -> str:
-    """The boolean fields: at most one of the error kinds is true; MD5_INVALID shows as `ok` and all of them false."""
+    """The boolean fields: at most one of the error kinds is true; MD5_INVALID shows as `ok` and all of them false, and
+    so does THRESHOLDS_FAILED, with a field of its own behind them."""
     flags = {
         "ok": sample.outcome is Outcome.OK,
         "md5_checked": sample.md5_valid is not None,
         "md5_valid": sample.md5_valid is True,
         **{kind.value: sample.outcome is kind for kind in _FLAGS},
     }
-    return ",".join(f"{name}={'true' if value else 'false'}" for name, value in flags.items())
+    text = ",".join(f"{name}={'true' if value else 'false'}" for name, value in flags.items())
+    return text + _THRESHOLDS_FAILED if sample.outcome is Outcome.THRESHOLDS_FAILED else text
 
 
 def _cost(cost: Decimal) -> bytes:
@@ -190,8 +210,8 @@ _VALUE = rf"(?:{_STRING}|{_BOOLEAN}|-?\d+i|{_FLOAT})"
 _HEAD = re.compile(
     rf"{MEASUREMENT},(agent={_TAG},type={_TAG},filesize={_TAG}),task={_TAG},worker={_TAG},client={_TAG},"
     rf"(country={_TAG},provision={_TAG},connection={_TAG}) ok=({_BOOLEAN}),md5_checked={_BOOLEAN},"
-    rf"md5_valid={_BOOLEAN},({','.join(f'{kind.value}={_BOOLEAN}' for kind in _FLAGS)}),attempt=-?\d+i,"
-    rf"reason={_STRING},commit={_STRING}",
+    rf"md5_valid={_BOOLEAN},({','.join(f'{kind.value}={_BOOLEAN}' for kind in _FLAGS)})({_THRESHOLDS_FAILED})?,attempt=-?\d+i,"
+    rf"reason={_STRING},commit={_STRING}(?:,\w+={_VALUE})*",
     re.ASCII,
 )
 _NUMBERS = re.compile(rf"(\d+)i(?:,exec_time=(\d+)\.(\d{{6}}))?(?:,cost={_FLOAT})? (\d+)".encode())
@@ -235,9 +255,10 @@ def _group_of(head: bytes) -> Group | None:
         return None
     if found is None:
         return None
-    kind, operator, ok, flags = found.groups()
+    kind, operator, ok, flags, thresholds = found.groups()
     raised = [outcome for outcome, flag in zip(_FLAGS, flags.split(","), strict=True) if flag.endswith("=true")]
-    outcome = Outcome.OK if ok == "true" else raised[0] if raised else Outcome.MD5_INVALID
+    neither = Outcome.THRESHOLDS_FAILED if thresholds else Outcome.MD5_INVALID
+    outcome = Outcome.OK if ok == "true" else raised[0] if raised else neither
     return Group(f"{SUMMARY_MEASUREMENT},{kind},{operator}".encode(), outcome)
 
 

@@ -6,7 +6,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from testwarden.clock import Clock
@@ -35,6 +35,8 @@ class Plan:
     judged: tuple[Judged, ...]
     commit: str
     workloads: Mapping[TestType, Workload]
+    refused: Mapping[str, str] = field(default_factory=dict)
+    """References of the tasks that never reached the gate, each with what is wrong with it."""
 
 
 class Hour:
@@ -143,12 +145,17 @@ class Hour:
         tasks = [due for due in dues if due.name.startswith(_TASK)]
         return next(iter(tasks or [due for due in dues if due.name == _FETCH]), None)
 
+    def starts(self) -> Mapping[str, datetime]:
+        """Return when tasks start that are still ahead in this cycle, by their references."""
+        dues = self._scheduler.upcoming()
+        return {due.name.removeprefix(_TASK): due.at for due in dues if due.name.startswith(_TASK)}
+
     def start(self, ref: str) -> Verdict:
         """Start a task of the plan by its reference now; every attempt still passes the gate."""
         outside = outside_window(self._cycle, self._clock.now().utc)
         judged = next((judged for judged in self.plan.judged if judged.task.ref == ref), None)
         if judged is None:
-            verdict = Verdict(Decision.REFUSED, f"the control file has no task {ref}")
+            verdict = Verdict(Decision.REFUSED, self.plan.refused.get(ref, f"the control file has no task {ref}"))
         elif judged.verdict.refused:
             verdict = judged.verdict
         elif outside is not None:

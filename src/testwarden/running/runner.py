@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from testwarden.clients.stop import Stop
-from testwarden.model import Decision, Origin, Task, Verdict
+from testwarden.model import Decision, Origin, Verdict
 from testwarden.running.worker import Bench, Job, Worker
 
 
@@ -19,7 +19,7 @@ class Running:
 
     ref: str
     type: str
-    filesize: str
+    filesize: str | None
     workers: int
     """Worker threads that are still at it."""
     since: datetime
@@ -47,8 +47,9 @@ def counted(workers: int) -> str:
 class _RunningTask:
     """The mutable side of a running task; only the runner touches it, under its lock."""
 
-    def __init__(self, task: Task, since: datetime) -> None:
-        self.task = task
+    def __init__(self, job: Job, since: datetime) -> None:
+        self.task = job.task
+        self.on_end = job.on_end
         self.since = since
         self.stop = Stop()
         self.asked_at = 0.0
@@ -85,7 +86,7 @@ class Runner:
                 return Verdict(
                     Decision.REFUSED, f"{counted(busy)} of {task.origin.value} tasks run, which is the limit"
                 )
-            running = _RunningTask(task, self._bench.clock.now().utc)
+            running = _RunningTask(job, self._bench.clock.now().utc)
             running.alive = count
             self._tasks.append(running)
         for number in range(1, count + 1):
@@ -114,10 +115,13 @@ class Runner:
             running.alive -= workers
             if running.stop.requested:
                 self._slowest = max(self._slowest, time.monotonic() - running.asked_at)
-            if not running.alive:
+            over = not running.alive
+            if over:
                 self._killed += running.stop.kills
                 self._tasks.remove(running)
             self._changed.notify_all()
+        if over:
+            running.on_end()
 
     def stop_all(
         self,
@@ -181,7 +185,14 @@ class Runner:
         """Return what runs now."""
         with self._changed:
             return tuple(
-                Running(r.task.ref, r.task.type.value, r.task.filesize.label, r.alive, r.since, r.task.origin)
+                Running(
+                    r.task.ref,
+                    r.task.type.value,
+                    r.task.size.label if r.task.size else None,
+                    r.alive,
+                    r.since,
+                    r.task.origin,
+                )
                 for r in self._tasks
             )
 

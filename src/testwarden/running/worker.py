@@ -48,6 +48,8 @@ class Job:
     commit: str
     on_refusal: Callable[[str], None] = lambda _reason: None
     """Hears why an attempt was not allowed."""
+    on_end: Callable[[], None] = lambda: None
+    """Is called when the last worker has ended."""
 
 
 def retry_pause(task: Task, tries: int, result: AttemptResult) -> float | None:
@@ -157,14 +159,14 @@ class Worker:
 
     def _entry(self, item: Item) -> Entry:
         task, commit = self._job.task, self._job.commit
-        return Entry(task.type, task.filesize, task.ref, self._number, item.target, commit, item.bytes, task.origin)
+        return Entry(task.type, task.size, task.ref, self._number, item.target, commit, item.bytes, task.origin)
 
     def _sample(self, result: AttemptResult, tries: int, ended: datetime) -> Sample:
         task = self._job.task
         return Sample(
             ended_ns=(ended - _EPOCH) // _EPOCH.resolution * 1000,
             type=task.type,
-            filesize=task.filesize,
+            filesize=task.size,
             task=task.ref,
             worker=self._number,
             client=self._job.workload.client,
@@ -181,7 +183,7 @@ class Worker:
 
     def _line(self, result: AttemptResult, tries: int) -> tuple[int, str]:
         task = self._job.task
-        what = f"{self._label}: {task.type.value} {task.filesize.label}"
+        what = f"{self._label}: {task.type.value}" + (f" {task.size.label}" if task.size else "")
         again = f", try {tries}" if tries > 1 else ""
         if result.outcome is Outcome.OK:
             moved = f", {result.bytes} bytes" if result.bytes else ""

@@ -68,7 +68,7 @@ class Entry:
     """An attempt that asks for budget."""
 
     type: TestType
-    filesize: FileSize
+    filesize: FileSize | None
     task: str
     worker: int
     target: str
@@ -168,10 +168,11 @@ class Ledger:
                 reason, free_at = short
                 wait = None if free_at is None else now.utc + timedelta(seconds=free_at - at)
                 return Shortage(reason, wait)
+            size = entry.filesize.label if entry.filesize else ""
             cursor = db.execute(
                 "INSERT INTO attempts (at, started, type, filesize, task, worker, target, commit_id, bytes, origin)"
                 " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
-                (at, now.utc.isoformat(timespec="milliseconds"), entry.type.value, entry.filesize.label, entry.task,
+                (at, now.utc.isoformat(timespec="milliseconds"), entry.type.value, size, entry.task,
                  entry.worker, entry.target, entry.commit, entry.bytes, entry.origin.value),
             )  # fmt: skip
             return Spent(int(cursor.lastrowid or 0))

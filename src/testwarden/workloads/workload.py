@@ -11,7 +11,7 @@ from testwarden.clients.client import Order
 from testwarden.clients.stop import Stop
 from testwarden.model import AttemptResult, CatalogueFile, CatalogueSeed, FileSize, Task, TestType, Verdict
 
-Row = TypeVar("Row", CatalogueFile, CatalogueSeed)
+Row = TypeVar("Row", CatalogueFile, CatalogueSeed, Task)
 RowOut = TypeVar("RowOut", CatalogueFile, CatalogueSeed, covariant=True)
 
 
@@ -31,7 +31,8 @@ class Item:
     """The most that the attempt can move over the network."""
     disk: int
     """Bytes that it needs on the disk."""
-    row: CatalogueFile | CatalogueSeed
+    row: CatalogueFile | CatalogueSeed | Task
+    """A row of a catalogue; the task itself where its type has no catalogue."""
 
 
 class Purse(Protocol):

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import logging
+import threading
+
+from testwarden.console.log_ring import MOST_LINES, LogRing
+
+LOG = logging.getLogger("testwarden.test")
+
+
+def test_lines_are_numbered_and_asked_for_by_number() -> None:
+    with LogRing(()) as ring:
+        LOG.warning("one")
+        LOG.warning("two\nand more")
+    last, lines = ring.lines(0)
+    assert last == 3
+    assert lines[0].endswith("- WARNING - one")
+    assert lines[2] == "and more"
+    assert ring.lines(2) == (3, ("and more",))
+    assert ring.lines(3) == (3, ())
+
+
+def test_secrets_are_masked_and_old_lines_forgotten() -> None:
+    with LogRing(("s3cret",)) as ring:
+        for number in range(MOST_LINES + 5):
+            LOG.warning("%d s3cret", number)
+    last, lines = ring.lines(0)
+    assert (last, len(lines)) == (MOST_LINES + 5, MOST_LINES)
+    assert lines[0].endswith("5 ********")
+
+
+def test_who_waits_hears_of_the_next_line() -> None:
+    with LogRing(()) as ring:
+        heard: list[bool] = []
+        thread = threading.Thread(target=lambda: heard.append(ring.wait(0, 30)))
+        thread.start()
+        LOG.warning("at last")
+        thread.join(30)
+    assert heard == [True]
+    assert not ring.wait(1, 0)
+
+
+def test_outside_nothing_is_kept() -> None:
+    ring = LogRing(())
+    with ring:
+        pass
+    LOG.warning("too late")
+    assert ring.lines(0) == (0, ())
