@@ -79,7 +79,7 @@ def _attempts(folder: Path, keeper: Keeper) -> tuple[Callable[[], object], Calla
         switch = KillSwitch().after_look((), clock.now(), at_fetch=False)
         return Conditions(switch, 0.0, Confirmed(clock.now()), paused=False, disk_free=100 * GB)
 
-    gate = Gate(Limits(), Cycle(), ledger, conditions, {})
+    gate = Gate(Limits(), Cycle(), ledger, conditions, lambda _task: "")
     recorder = Recorder(folder / "metrics", Identity("bench"))
     client = AntClient(keeper, bin_dir=folder / "bin", search_path="")
     workload = DownloadWorkload(client, lambda _size, _rng: ROW)

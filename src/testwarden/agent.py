@@ -15,37 +15,42 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any
 
 import psutil
 
-from testwarden import __version__, assembly, snapshot
-from testwarden.clients.leftovers import end_leftovers
+from testwarden import __version__, assembly, cache_folder
+from testwarden.api.server import ApiServer
+from testwarden.assembly_k6 import K6Parts
 from testwarden.clients.process import Keeper
 from testwarden.clients.stop import Stop
 from testwarden.clock import Clock
+from testwarden.console.log_ring import LogRing
 from testwarden.console.status import StatusFile
 from testwarden.control.fetch import Reading
 from testwarden.control.fetching import Fetching
+from testwarden.control.kept_files import KeptFiles
 from testwarden.control.source import Source
 from testwarden.control.watch import Watch
+from testwarden.desk import Desk, Parts
 from testwarden.embedded.store import EmbeddedStore
-from testwarden.errors import AgentError, HelperDied, LedgerError
-from testwarden.lock import FolderLock
-from testwarden.model import Sample, Verdict
+from testwarden.errors import HelperDied
+from testwarden.model import Decision, Sample, Verdict
+from testwarden.running.cycle_count import CycleCount
 from testwarden.running.hour import Hour, Plan
+from testwarden.running.own_runs import OwnRun, OwnRuns, OwnTest, Watched
 from testwarden.running.runner import Runner, counted
 from testwarden.running.scheduler import Scheduler
 from testwarden.running.worker import Bench
 from testwarden.safety.budget import Ledger
-from testwarden.safety.cycle import Cycle, Phase
+from testwarden.safety.cycle import Cycle
 from testwarden.safety.gate import Conditions, Gate
 from testwarden.safety.kill_switch import KillSwitch
 from testwarden.safety.situation import Situation
+from testwarden.safety.switch_memory import SwitchMemory
 from testwarden.safety.task_verdict import Judged
-from testwarden.settings import to_limits
+from testwarden.settings import secrets, to_limits
 from testwarden.settings_schema import Settings
+from testwarden.workloads.workload import Workload
 
 TICK = 5.0
 """Seconds between two looks of the main thread at everything that must hold whatever else happens."""
@@ -56,10 +61,7 @@ STOP_GRACE = 4.0
 CLOCK_JUMP = 2.0
 """Seconds by which the wall clock may differ from the steady one between two ticks before the timetable is rebuilt."""
 
-_HELD = "kill-switch"
 _FOLD, _WAKE = "fold", "wake"
-_HOUSEKEEPING = {_FOLD, _WAKE}
-"""Periodic jobs that no operator waits for."""
 _log = logging.getLogger(__name__)
 
 
@@ -69,6 +71,8 @@ class Options:
 
     cycles: int | None = None
     """Whole cycles after which the agent ends by itself."""
+    own: OwnTest | None = None
+    """Run this own test and nothing else, and end with it."""
 
 
 class Agent:
@@ -93,12 +97,9 @@ class Agent:
         self._exit_code = 0
         self._fatal: BaseException | None = None
         self._recent: collections.deque[Sample] = collections.deque(maxlen=10)
-        self._started = clock.now()
-        self._whole_cycles = 0
-        self._saw_fetch_period = False
-        self._last_cycle: datetime | None = None
-        self._noted = ""
         self._keeper: Keeper | None = None
+        self.own_run: OwnRun | Verdict | None = None
+        """The own test that was asked for: not there yet, running or over, or the verdict that refused it."""
 
     # ------------------------------------------------------------------ start, run, stop
 
@@ -116,46 +117,56 @@ class Agent:
     def _open(self, stack: ExitStack) -> None:
         """Build and start everything. Leaving the stack stops it in the reverse order, which is:
 
-        1. the status file says that the agent stops; the timetable and the looks at the kill switch end;
+        1. the API answers nobody any more; the status file says that the agent stops; the timetable and the looks at
+           the kill switch end;
         2. no task starts any more, running clients get TERM and then KILL, workers leave their samples;
         3. the source and the embedded network close, the metrics are folded, the ledger closes;
         4. the keeper ends whatever should still be there, and then the folder is free for the next agent.
         """
-        settings, clock = self._settings, self._clock
-        try:
-            assembly.make_folders(self._cache)
-            stack.enter_context(FolderLock(self._cache))
-            for sentence in end_leftovers(self._cache / "processes"):
-                _log.warning("%s", sentence)
-            self._empty_work()
-            self._keeper = stack.enter_context(Keeper(self._cache / "processes"))
-        except OSError as problem:
-            raise AgentError(f"agent.cache_dir = {self._cache} cannot be used: {problem}") from problem
-        now = clock.now()
-        self._ledger = Ledger(self._cache / "ledger.db", now)
+        self._log = stack.enter_context(LogRing(secrets(self._settings)))
+        keeper = self._keeper = cache_folder.take(self._cache, stack)
+        self._open_books(stack)
+        self._open_network(stack, keeper)
+        self._open_running(stack)
+        self._open_api(stack)
+
+    def _open_books(self, stack: ExitStack) -> None:
+        """What is written down: the ledger and the metrics."""
+        self._ledger = Ledger(self._cache / "ledger.db", self._clock.now())
         stack.callback(self._ledger.close)
         if self._ledger.lost:
             _log.error("the ledger was garbled and is now %s; nothing starts for 24 h", self._ledger.lost)
-        self._recorder = assembly.build_recorder(settings)
-        stack.callback(lambda: self._recorder.close(clock.now().utc))
-        store_url = ""
+        self._recorder = assembly.build_recorder(self._settings)
+        stack.callback(lambda: self._recorder.close(self._clock.now().utc))
+
+    def _open_network(self, stack: ExitStack, keeper: Keeper) -> None:
+        settings, embedded = self._settings, None
         if settings.network.client == "embedded":
-            store_url = stack.enter_context(EmbeddedStore(self._cache / "work")).url
-        self._client = assembly.build_client(settings, self._keeper, store_url)
-        self._source: Source = assembly.build_source(settings, clock)
+            embedded = stack.enter_context(EmbeddedStore(self._cache / "work"))
+        self._client = assembly.build_client(settings, keeper, embedded.url if embedded else "")
+        self._limits = to_limits(settings)
+        self._k6 = K6Parts(settings, self._limits, keeper, embedded.address if embedded else None)
+        self._source: Source = assembly.build_source(settings, self._clock)
         stack.callback(self._source.close)
-        self._noted = self._ledger.noted(_HELD)
-        switch = KillSwitch(held=self._noted)
-        self._situation = Situation(Conditions(switch), lambda: shutil.disk_usage(self._cache).free)
-        impossible = assembly.impossible(settings)
-        self._gate = Gate(to_limits(settings), self._cycle, self._ledger, self._situation.conditions, impossible)
+
+    def _open_running(self, stack: ExitStack) -> None:
+        settings, clock = self._settings, self._clock
+        self._memory = SwitchMemory(self._ledger)
+        self._situation = Situation(
+            Conditions(KillSwitch(held=self._memory.held)), lambda: shutil.disk_usage(self._cache).free
+        )
+        impossible = assembly.impossible(settings, self._k6)
+        self._gate = Gate(self._limits, self._cycle, self._ledger, self._situation.conditions, impossible)
         rng = random.Random()  # noqa: S311 - it spreads load, it keeps no secret
-        bench = Bench(self._gate, clock, self._cache / "work", self._record, rng)
-        self._runner = Runner(bench, self.fail)
+        self._runner = Runner(Bench(self._gate, clock, self._cache / "work", self._record, rng), self.fail)
         stack.callback(self._stop_workers)
-        self._watch = Watch(self._source, self._situation, clock, self._remember, self._enforce)
+        self._own = OwnRuns(
+            self._gate, self._runner, clock, self._k6.ports, self._cache / "runs", self._workload_of_own
+        )
+        self._watch = Watch(self._source, self._situation, clock, self._memory.keep, self._enforce)
+        kept = KeptFiles(self._cache / "control" / "files")
         self._fetching = Fetching(
-            self._source, self._watch, self._situation, clock, self._cycle, self._stop, self._adopt
+            self._source, self._watch, self._situation, clock, self._cycle, self._stop, self._adopt, kept
         )
         self._scheduler = Scheduler(self._cycle, lambda name, problem: self.fail(problem, name))
         self._hour = Hour(
@@ -165,12 +176,37 @@ class Agent:
             self._scheduler,
             self._runner,
             children=self._children,
-            on_cycle_end=self._cycle_ended,
+            on_cycle_end=self._count_cycle,
             windowed=self._gate.windowed,
         )
         self._status = StatusFile(self._cache / "status.json")
+        self.desk = Desk(
+            Parts(
+                clock,
+                self._gate,
+                self._situation,
+                self._hour,
+                self._runner,
+                self._scheduler,
+                self._own,
+                self._k6.ports,
+                self._stop,
+                self._log,
+                recent=lambda: tuple(self._recent),
+                agent=settings.agent.name,
+                source=self._source.description,
+                client=lambda: self._client.name,
+            )
+        )
         stack.callback(self._scheduler.stop)
         stack.callback(self._write_status)
+
+    def _open_api(self, stack: ExitStack) -> None:
+        config = assembly.api_config(self._settings)
+        if config is not None:
+            server = ApiServer(config, self.desk, lambda problem: self.fail(problem, "api"))
+            server.start()
+            stack.callback(server.stop)
 
     def _log_start(self) -> None:
         settings = self._settings
@@ -178,12 +214,13 @@ class Agent:
             "testwarden %s: agent %s, tasks from %s, client %s, a cycle of %d s",
             __version__, settings.agent.name, self._source.description, self._client.name, self._cycle.seconds,
         )  # fmt: skip
-        if os.geteuid() == 0:
+        if os.geteuid() == 0 and self._options.own is None:
             _log.warning("running as root, which is not needed: an ordinary user will do")
 
     def _begin(self) -> None:
-        self._saw_fetch_period = self._cycle.phase(self._clock.now().utc) is Phase.FETCH
-        self._put_on_timetable()
+        self._cycles = CycleCount(self._cycle, self._clock.now().utc)
+        if self._options.own is None:
+            self._put_on_timetable()
         self._scheduler.start()
         # Not in the main thread: a source that does not answer must not keep a signal waiting.
         self._helper("kill switch", self._look_out)
@@ -197,8 +234,19 @@ class Agent:
 
     def _look_out(self) -> None:
         self._watch.look(thorough=True)
-        self._helper("first fetch", self._fetching.first)
+        if self._options.own is None:
+            self._helper("first fetch", self._fetching.first)
+        else:
+            self._helper("own test", self._run_own)
         self._watch.run(self._stop)
+
+    def _run_own(self) -> None:
+        if self._options.own is None:
+            return
+        started = self.own_run = self.desk.start_own(self._options.own)
+        while isinstance(started, OwnRun) and started.ended is None:
+            started = self.own_run = self._own.wait(started.number, TICK) or started
+        self.stop("the test is over")
 
     def _loop(self) -> None:
         ahead = self._wall_ahead()
@@ -225,7 +273,7 @@ class Agent:
             return
         self._enforce()
         self._hour.cool_down()
-        self._remember(self._situation.known().switch.held)
+        self._memory.keep(self._situation.known().switch.held)
         self._write_status()
 
     def _wall_ahead(self) -> float:
@@ -248,6 +296,11 @@ class Agent:
             self._exit_code = exit_code
         self._stop.request(reason, STOP_GRACE)
         self._asked.put(lambda: None)  # wakes the main thread
+
+    @property
+    def stopping(self) -> bool:
+        """Whether a stop was asked for."""
+        return self._stop.requested
 
     def suspend(self, stop_process: Callable[[], None]) -> None:
         """Stop what runs, then call what suspends the process: meanwhile nobody would enforce anything. Main thread."""
@@ -295,8 +348,9 @@ class Agent:
 
     def _adopt(self, reading: Reading) -> None:
         judged = tuple(self._gate.judge(task) for task in reading.control.tasks)
-        workloads = assembly.build_workloads(self._client, reading.catalogues)
-        self._hour.adopt(Plan(judged, reading.commit, workloads))
+        workloads = assembly.build_workloads(self._client, reading, self._k6, self.desk.note_numbers)
+        refused = {finding.task: finding.message for finding in reading.findings if finding.task is not None}
+        self._hour.adopt(Plan(judged, reading.commit, workloads, refused))
         self._show_plan(judged, reading)
         due = self._hour.next_due()
         if due is not None:
@@ -311,33 +365,18 @@ class Agent:
             if stopped:
                 _log.warning("%s stopped: %s", counted(stopped), standing.reason)
 
-    def _remember(self, held: str) -> None:
-        """Note what the kill switch holds; what could not be noted is tried again at the next tick."""
-        if held == self._noted:
-            return
-        try:
-            self._ledger.note(_HELD, held)
-            self._noted = held
-        except LedgerError as problem:
-            _log.error("the kill switch could not be noted for the next start: %s", problem)
-
     def _record(self, sample: Sample) -> None:
         self._recorder.record(sample)
         self._recent.append(sample)
+        self._own.note(sample)
 
     def _fold(self) -> None:
         self._recorder.fold(self._clock.now().utc)
 
-    def _cycle_ended(self) -> None:
-        begin = self._cycle.start(self._clock.now().utc)
-        if begin == self._last_cycle:
-            return  # the clock was set back over the end of a cycle
-        self._last_cycle = begin
-        if self._saw_fetch_period:
-            self._whole_cycles += 1
-        self._saw_fetch_period = True
-        if self._options.cycles is not None and self._whole_cycles >= self._options.cycles:
-            self.stop(f"whole cycles: {self._whole_cycles} of {self._options.cycles}")
+    def _count_cycle(self) -> None:
+        whole, most = self._cycles.ended(self._clock.now().utc), self._options.cycles
+        if most is not None and whole >= most:
+            self.stop(f"whole cycles: {whole} of {most}")
 
     def _children(self) -> int:
         """Count the test processes that live, by the process table: the keeper's descendants."""
@@ -346,47 +385,15 @@ class Agent:
         except psutil.NoSuchProcess:
             return 0
 
-    def _empty_work(self) -> None:
-        work = self._cache / "work"
-        shutil.rmtree(work, ignore_errors=True)
-        work.mkdir(mode=0o700, exist_ok=True)
-
     # ------------------------------------------------------------------ what the operator asks for
 
-    def start_task(self, ref: str) -> Verdict:
-        """Run a task of the control file now; every attempt still passes the gate."""
-        return self._hour.start(ref)
-
-    def toggle_pause(self) -> bool:
-        """Pause or go on; return whether it is paused now. What runs goes on, nothing new starts."""
-        paused = not self._situation.known().paused
-        self._situation.update(paused=paused)
-        _log.info("paused by the operator: nothing starts" if paused else "resumed by the operator")
-        self._write_status()
-        return paused
-
-    def snapshot(self) -> dict[str, Any]:
-        """Return what the agent is doing, as plain data."""
-        now = self._clock.now()
-        try:
-            budgets = snapshot.budgets_view(self._gate.usage(now), self._gate.limits)
-        except LedgerError as problem:
-            budgets = {"problem": str(problem)}
-        dues = [due for due in self._scheduler.upcoming() if due.name not in _HOUSEKEEPING]
-        return {
-            "version": __version__,
-            "started": snapshot.text(self._started.utc),
-            "agent": self._settings.agent.name,
-            "source": self._source.description,
-            "client": self._client.name,
-            "commit": self._hour.plan.commit,
-            "stopping": self._stop.reason,
-            **snapshot.moment_view(now, self._cycle, self._situation.known()),
-            "budgets": budgets,
-            "running": snapshot.running_view(self._runner.running()),
-            "recent": [snapshot.outcome_view(sample) for sample in self._recent],
-            "next": snapshot.next_view(dues),
-        }
+    def _workload_of_own(self, test: OwnTest, watched: Watched) -> Workload | Verdict:
+        if test.k6 is not None:
+            return self._k6.own_workload(test, watched)
+        workload = self._hour.plan.workloads.get(test.type)
+        if workload is None:
+            return Verdict(Decision.REFUSED, f"nothing carries out {test.type.value} tests before the first fetch")
+        return workload
 
     def _write_status(self) -> None:
-        self._status.write(self.snapshot())
+        self._status.write(self.desk.snapshot())

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from pathlib import Path
+from collections.abc import Callable, Mapping
 
+from testwarden.api.config import ApiConfig
+from testwarden.assembly_k6 import K6Parts
 from testwarden.clients.ant import AntClient
 from testwarden.clients.client import Client
 from testwarden.clients.deferred import DeferredClient
+from testwarden.clients.k6_numbers import K6Numbers
 from testwarden.clients.process import Processes
 from testwarden.clock import Clock
-from testwarden.control.catalogue import Catalogues
 from testwarden.control.directory import DirectorySource
+from testwarden.control.fetch import Reading
 from testwarden.control.source import Source
 from testwarden.control.split import SplitSource
 from testwarden.metrics.line_protocol import Identity
 from testwarden.metrics.recorder import Recorder
 from testwarden.metrics.rotation import Rules
-from testwarden.model import TestType
+from testwarden.model import Task, TestType
 from testwarden.settings_schema import Settings
 from testwarden.workloads.download import DownloadWorkload
 from testwarden.workloads.quote import QuoteWorkload
@@ -77,8 +79,17 @@ def _http_client(settings: Settings, store_url: str) -> Client:
     return HttpClient(settings.network.gateway, identity, allowed_hosts=settings.network.allowed_hosts)
 
 
-def impossible(settings: Settings) -> Mapping[TestType, str]:
-    """Return the test types that cannot run with these settings, each with the reason."""
+def impossible(settings: Settings, k6: K6Parts) -> Callable[[Task], str]:
+    """Return what says why a task cannot run here at all; it says nothing where it can."""
+    types = _impossible_types(settings)
+
+    def why(task: Task) -> str:
+        return k6.problem(task.origin) if task.type is TestType.K6 else types.get(task.type, "")
+
+    return why
+
+
+def _impossible_types(settings: Settings) -> Mapping[TestType, str]:
     if settings.network.client == "http":
         from testwarden.clients.http import HttpClient
 
@@ -96,13 +107,18 @@ def impossible(settings: Settings) -> Mapping[TestType, str]:
     return {}
 
 
-def build_workloads(client: Client, catalogues: Catalogues) -> Mapping[TestType, Workload]:
-    """Return what carries out each test type, on these catalogues."""
+def build_workloads(
+    client: Client, reading: Reading, k6: K6Parts, progress: Callable[[Task, K6Numbers], None]
+) -> Mapping[TestType, Workload]:
+    """Return what carries out each test type that the control file names, and those that own tests can ask for."""
+    catalogues = reading.catalogues
     workloads: list[Workload] = [
         DownloadWorkload(client, catalogues.downloads.pick),
         QuoteWorkload(client, catalogues.quotes.pick),
         UploadWorkload(client, catalogues.uploads.pick),
     ]
+    if any(task.type is TestType.K6 for task in reading.control.tasks):
+        workloads.append(k6.workload(reading.files, progress))
     return {workload.type: workload for workload in workloads}
 
 
@@ -116,8 +132,19 @@ def build_recorder(settings: Settings) -> Recorder:
     )
 
 
-def make_folders(cache: Path) -> None:
-    """Make the cache folder, and its parts for the owner only. Raise OSError where that cannot be."""
-    cache.mkdir(parents=True, exist_ok=True, mode=0o700)
-    for part in ("work", "metrics", "control"):
-        (cache / part).mkdir(exist_ok=True, mode=0o700)
+def api_config(settings: Settings) -> ApiConfig | None:
+    """Return the API's settings; None where it is off."""
+    api = settings.api
+    if api.listen is None:
+        return None
+    from testwarden.clients.http_session import user_agent
+
+    return ApiConfig(
+        listen=api.listen,
+        scripts=settings.agent.cache_dir / "scripts",
+        agent=user_agent(settings.github.repository or "", settings.agent.name),
+        token=api.token.get_secret_value() if api.token else None,
+        tls_cert=api.tls_cert,
+        tls_key=api.tls_key,
+        hosts=api.hosts,
+    )

@@ -12,6 +12,7 @@ import typer
 
 if TYPE_CHECKING:
     from testwarden.settings import Loaded
+    from testwarden.settings_schema import Settings
 
 app = typer.Typer(
     name="testwarden",
@@ -42,6 +43,20 @@ def _load(config: Path | None, *, demo: bool = False) -> Loaded:
         raise typer.Exit(WRONG_USE) from None
 
 
+def _check_api(settings: Settings) -> None:
+    """End with one line where the API may not be opened as the settings ask for."""
+    from testwarden.api.config import ApiRefused, address_of
+    from testwarden.assembly import api_config
+
+    asked = api_config(settings)
+    try:
+        if asked is not None:
+            address_of(asked)
+    except ApiRefused as problem:
+        typer.echo(f"testwarden: {problem}", err=True)
+        raise typer.Exit(WRONG_USE) from None
+
+
 def _cache_dir(config: Path | None, *, demo: bool) -> Path:
     """Return agent.cache_dir. A first run has no settings: it is found without `--demo`, too."""
     from testwarden.errors import SettingsError
@@ -66,6 +81,7 @@ def run(
     if log_format not in {"text", "json"}:
         raise typer.BadParameter(f"{log_format!r} is not one of text, json", param_hint="--log-format")
     loaded = _load(config, demo=demo)
+    _check_api(loaded.settings)
     from testwarden.session import Session
 
     try:
@@ -160,6 +176,45 @@ def seed(
         typer.echo(f"testwarden: {output}: {problem.strerror}", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"seed {number}, size {count}, md5 {md5}")
+
+
+k6 = typer.Typer(no_args_is_help=True, help="Load tests with k6.")
+app.add_typer(k6, name="k6")
+
+
+@k6.command("run", context_settings={"allow_extra_args": True})
+def k6_run(
+    context: typer.Context,
+    script: Annotated[Path, typer.Argument(help="The script. Further arguments of k6 go behind `--`.")],
+    vus: Annotated[int | None, typer.Option(min=1, help="Virtual users.")] = None,
+    duration: Annotated[str | None, typer.Option(help="Seconds, or 1m30s.")] = None,
+    iterations: Annotated[int | None, typer.Option(min=1)] = None,
+    rate: Annotated[int | None, typer.Option(min=1, help="Requests a second, at most.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Reach this host only; may be repeated.")] = None,
+    env: Annotated[list[str] | None, typer.Option("--env", "-e", help="NAME=VALUE for the script.")] = None,
+    data: Annotated[Path | None, typer.Option(help="File with test data; its path is AMMO_URL in the script.")] = None,
+    config: Config = None,
+    demo: Demo = False,
+    log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "warning",
+) -> None:
+    """Run a k6 script as an own test: same gate, ledger and kill switch as the agent's. Exits with k6's exit code."""
+    from testwarden.k6_command import Asked, UsageError, build_test
+
+    asked = Asked(
+        script, vus, duration, iterations, rate, tuple(target or ()), tuple(env or ()), data, tuple(context.args)
+    )
+    loaded = _load(config, demo=demo)
+    try:
+        test = build_test(asked, loaded.settings.limits.own.seconds)
+    except UsageError as wrong:
+        raise typer.BadParameter(str(wrong)) from None
+    from testwarden.k6_session import K6Session
+
+    try:
+        session = K6Session(loaded.settings, test, log_level=log_level)
+    except ValueError as wrong:
+        raise typer.BadParameter(str(wrong), param_hint="--log-level") from None
+    raise typer.Exit(session.run())
 
 
 @app.command()

@@ -12,6 +12,7 @@ from enum import Enum
 from pathlib import Path
 
 from testwarden import assembly
+from testwarden.assembly_k6 import K6Parts
 from testwarden.clients.ant import AntClient
 from testwarden.clients.process import Keeper
 from testwarden.clients.stop import Stop
@@ -20,6 +21,7 @@ from testwarden.control.source import Source
 from testwarden.errors import SourceError, TestwardenError
 from testwarden.safety.gate import MOST_SKEW
 from testwarden.safety.limits import GB
+from testwarden.settings import to_limits
 from testwarden.settings_schema import Settings
 
 
@@ -57,7 +59,7 @@ _ADVICE = {
 
 def examine(settings: Settings) -> list[Checked]:
     """Given the settings, look at everything; no look keeps another from being taken."""
-    looks: tuple[Callable[[Settings], Iterator[Checked]], ...] = (_folders, _disk, _client, _wallet, _source)
+    looks: tuple[Callable[[Settings], Iterator[Checked]], ...] = (_folders, _disk, _client, _k6, _wallet, _source)
     return [checked for look in looks for checked in look(settings)]
 
 
@@ -107,6 +109,25 @@ def _client(settings: Settings) -> Iterator[Checked]:
         else:
             found = f"{program.path}, generation {program.generation.value}, {program.version or 'no version'}"
             yield Checked(Mark.OK, "client", found)
+
+
+def _k6(settings: Settings) -> Iterator[Checked]:
+    """k6 is optional: nothing about it is bad but what keeps tasks that the operator allowed from running."""
+    wanted = bool(settings.k6.allowed_targets)
+    mark = Mark.BAD if wanted else Mark.NOTE
+    with tempfile.TemporaryDirectory() as folder, Keeper(Path(folder) / "processes") as keeper:
+        try:
+            found, no_cage = K6Parts(settings, to_limits(settings), keeper, None).describe()
+        except TestwardenError as problem:
+            yield Checked(mark, "k6", str(problem), "only needed for k6 tests")
+            return
+    yield Checked(Mark.OK, "k6", found)
+    if no_cage:
+        yield Checked(mark, "cage", no_cage, "without it k6 tasks of a control file are refused")
+    elif wanted:
+        yield Checked(Mark.OK, "cage", f"bubblewrap; k6 tasks may reach {', '.join(settings.k6.allowed_targets)}")
+    else:
+        yield Checked(Mark.NOTE, "cage", "bubblewrap; no k6 tasks of a control file: k6.allowed_targets is empty")
 
 
 def _wallet(settings: Settings) -> Iterator[Checked]:

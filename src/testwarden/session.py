@@ -110,13 +110,13 @@ class Session:
             self._keys.resume()
 
     def _show_status(self) -> None:
-        self._say(tables.status_table(self._agent.snapshot(), _width()))
+        self._say(tables.status_table(self._agent.desk.snapshot(), _width()))
 
     def _toggle_pause(self) -> None:
-        self._agent.toggle_pause()
+        self._agent.desk.toggle_pause()
 
     def _start_task(self, ref: str) -> None:
-        self._agent.start_task(ref)
+        self._agent.desk.start_task(ref)
 
     def _say(self, text: str) -> None:
         self._log.echo(f"\n{text.rstrip()}\n\n")

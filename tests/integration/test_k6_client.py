@@ -202,6 +202,23 @@ def test_the_shipped_script_fails_its_thresholds_where_files_are_missing(lab: La
     assert (figures(result)["checks_passed"], figures(result)["checks_failed"]) == (3, 3)
 
 
+@pytest.mark.parametrize("load", [{"duration": 1.0}, {"iterations": 3}])
+@pytest.mark.parametrize(
+    ("options", "users"),
+    [
+        ("{}", 1),
+        ("{ vus: 3 }", 3),
+        ('{ scenarios: { a: { executor: "constant-vus", vus: 4, duration: "9s" } } }', 1),
+    ],
+)
+def test_how_long_or_how_often_alone_takes_the_script_s_users_or_else_one_as_k6_does(
+    lab: Lab, options: str, users: int, load: dict[str, Any]
+) -> None:
+    script = f'import {{ sleep }} from "k6"; export const options = {options}; export default () => sleep(0.1);'
+    result = lab.run(script, **load)
+    assert (result.outcome, figures(result)["vus_max"]) == (Outcome.OK, users), result.reason
+
+
 def test_a_script_is_told_nothing_of_the_environment(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("GITHUB_TOKEN", "the operator's")
     script = "export default function () { throw new Error(`has ${Object.keys(__ENV).sort()}`); }"

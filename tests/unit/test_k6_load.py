@@ -18,10 +18,12 @@ from testwarden.clients.k6_load import (
     Requirements,
     decide,
     go_duration,
+    lacks_users,
     load_of,
     parse_duration,
     read_requirements,
     settled,
+    with_users,
 )
 from testwarden.model import K6Options, ScriptFile
 
@@ -258,3 +260,20 @@ def test_no_plan_is_above_its_bounds_whatever_is_asked(needs: Requirements, vus:
         assert plan.load.vus is not None
         assert plan.load.vus <= vus
         assert plan.load.duration + 30 <= seconds
+
+
+@pytest.mark.parametrize("asked", [Load(duration=2.0), Load(iterations=3), Load(duration=0.0)])
+def test_a_load_that_lacks_users_gets_the_script_s_or_else_one(asked: Load) -> None:
+    assert lacks_users(asked)
+    assert with_users(Requirements(5, 40.0, users=5), asked) == asked
+    assert with_users(Requirements(5, 40.0), asked).vus == 1
+
+
+@pytest.mark.parametrize("asked", [Load(), Load(vus=2, duration=2.0), Load(stages=("1s:2",)), Load(rate=3)])
+def test_a_load_that_says_its_users_or_leaves_all_to_the_script_lacks_none(asked: Load) -> None:
+    assert not lacks_users(asked)
+
+
+def test_the_users_that_stand_in_the_options_are_read() -> None:
+    assert read_requirements('{"maxVUs": 5, "totalDuration": "40s", "vus": 5}').users == 5
+    assert read_requirements('{"maxVUs": 5, "totalDuration": "40s", "vus": null}').users is None

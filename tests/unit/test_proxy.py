@@ -297,18 +297,13 @@ def test_chunks_that_are_not_right_end_it(data: bytes) -> None:
         body_of(data, CHUNKED)
 
 
-@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5), st.integers(1, 30))
-def test_chunks_read_and_written_are_the_same_content(pieces: list[bytes], size: int) -> None:
+@given(st.lists(st.binary(min_size=1, max_size=40), max_size=5))
+def test_chunks_read_and_written_are_the_same_content(pieces: list[bytes]) -> None:
     wire = b"".join(b"%X\r\n%s\r\n" % (len(piece), piece) for piece in pieces) + b"0\r\n\r\n"
     sent = bytearray()
-
-    def send(data: bytes) -> bool:
-        sent.extend(data)
-        return True
-
     source = reader(wire)
     with closing(source.sock):
-        assert relay(source, CHUNKED, send, b"", chunked=True)
+        relay(source, CHUNKED, sent.extend, b"", chunked=True)
     assert body_of(bytes(sent), CHUNKED) == b"".join(pieces)
 
 
@@ -383,6 +378,13 @@ class Clock:
 def test_who_comes_too_early_waits_until_the_rate_holds() -> None:
     pace = Pace(20, Clock())
     assert [round(pace.take(), 3) for _ in range(6)] == [0, 0, 0.05, 0.1, 0.15, 0.2]
+
+
+def test_a_long_rest_saves_nothing_up() -> None:
+    clock = Clock()
+    pace = Pace(20, clock)
+    clock.now += 3600
+    assert [round(pace.take(), 3) for _ in range(4)] == [0, 0, 0.05, 0.1]
 
 
 def test_without_a_rate_nobody_waits() -> None:

@@ -33,9 +33,11 @@ from testwarden.clients.k6_load import (
     Requirements,
     decide,
     is_within,
+    lacks_users,
     read_requirements,
     settled,
     shown,
+    with_users,
 )
 from testwarden.clients.k6_numbers import Connect, K6Numbers
 from testwarden.clients.k6_outcomes import MOST_SUMMARY, figures, meaning_of, moved, read_summary, said
@@ -181,9 +183,12 @@ class K6Client:
 
     def _plan(self, program: K6Program, run: K6Run, wanted: Wanted, stop: Stop, until: float) -> Plan:
         """Return the load to make. What is clamped is asked for once more, so that k6 itself says that it obeys."""
-        needs = self._needs(program, run, wanted, wanted.load, stop, until)
-        load = settled(needs, wanted.load)
-        if load != wanted.load:
+        asked = wanted.load
+        if lacks_users(asked):
+            asked = with_users(self._needs(program, run, wanted, Load(), stop, until), asked)
+        needs = self._needs(program, run, wanted, asked, stop, until)
+        load = settled(needs, asked)
+        if load != asked:
             needs = self._needs(program, run, wanted, load, stop, until)
         bounds = replace(run.bounds, most_seconds=min(run.bounds.most_seconds, run.timeout))
         plan = decide(needs, load, bounds)

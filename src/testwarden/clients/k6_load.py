@@ -89,6 +89,8 @@ class Requirements:
     """How many there are in all, None where they go on until the time is over."""
     by_options: bool = False
     """Whether a duration, iterations or stages stand in the options rather than scenarios, or nothing."""
+    users: int | None = None
+    """The number of virtual users that stands in the options beside that; None where there is none."""
 
 
 @dataclass(frozen=True)
@@ -150,6 +152,7 @@ def read_requirements(printed: str) -> Requirements:
         rate=whole(found.get("rps")) or None,
         iterations=_iterations(found.get("scenarios")),
         by_options=any(found.get(name) is not None for name in ("duration", "iterations", "stages")),
+        users=whole(found.get("vus")) or None,
     )
 
 
@@ -173,6 +176,17 @@ def _of_one(scenario: object) -> int | None:
 def _or_one(scenario: Mapping[str, Any], name: str) -> int:
     """k6's default for both is 1."""
     return 1 if number(scenario.get(name)) is None else whole(scenario[name])
+
+
+def lacks_users(asked: Load) -> bool:
+    """Whether a load says how long or how often, and not by how many virtual users."""
+    return asked.vus is None and (asked.duration is not None or asked.iterations is not None)
+
+
+def with_users(plain: Requirements, asked: Load) -> Load:
+    """Given what the script itself asks for, and a load that lacks users, return it with the users that k6 would take:
+    the script's, else one. `k6 run` knows that by itself; `k6 inspect`, which is told by variables, fails (seen, 2.2.0)."""
+    return asked if plain.users else replace(asked, vus=1)
 
 
 def settled(needs: Requirements, asked: Load) -> Load:

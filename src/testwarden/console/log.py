@@ -108,7 +108,7 @@ class Log:
             fd, lambda count: render(_note(f"{count} log messages are lost: the reader was too slow"))
         )
         self._handler = _Handler(self._writer, render)
-        self._handler.addFilter(_wanted)
+        self._handler.addFilter(wanted)
         self._level_before = logging.WARNING
 
     def start(self) -> None:
@@ -147,8 +147,8 @@ def _level(name: str) -> int:
     return levels[name.lower()]
 
 
-def _wanted(record: logging.LogRecord) -> bool:
-    """Libraries tell about their inner life below WARNING; nobody asked for that with `--log-level debug`."""
+def wanted(record: logging.LogRecord) -> bool:
+    """Return whether a record is for people. Libraries tell about their inner life below WARNING; nobody asked for that with `--log-level debug`."""
     return record.levelno >= logging.WARNING or record.name.split(".")[0] == OURS
 
 

@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ class StatusFile:
         self._new = path.with_name(path.name + ".new")
         self._writing = threading.Lock()
 
-    def write(self, status: dict[str, Any]) -> None:
+    def write(self, status: Mapping[str, Any]) -> None:
         """Replace what the file says. A full disk leaves the old state: the agent goes on."""
         process = {"pid": os.getpid(), "process_started": psutil.Process().create_time()}
         with self._writing:

@@ -5,6 +5,7 @@ Much of it comes from a control file, a client or a file on disk: every cell is 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
@@ -142,7 +143,7 @@ def status_table(status: Mapping[str, Any], width: int | None = None) -> str:
         _section(
             "budgets (attempts in 3600 s, the others in 24 h)", BUDGETS, _budget_rows(status.get("budgets") or {})
         ),
-        _section("running", RUNNING, _rows(status, "running", RUNNING)),
+        _section("running", RUNNING, _rows({"running": _with_numbers(status)}, "running", RUNNING)),
         _section("last outcomes", RECENT, _rows(status, "recent", RECENT)),
         _section("next", NEXT, _rows(status, "next", NEXT)),
     ]
@@ -151,9 +152,11 @@ def status_table(status: Mapping[str, Any], width: int | None = None) -> str:
 
 
 BUDGETS = ("budget", "used", "limit", "left")
-RUNNING = ("task", "type", "filesize", "workers", "since")
+RUNNING = ("task", "type", "filesize", "workers", "since", "now")
 RECENT = ("ended", "task", "worker", "type", "filesize", "outcome", "exec_time", "reason")
 NEXT = ("at", "name")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\dT(\d\d:\d\d:\d\d)\+00:00")
+"""How snapshot.py writes one. In the tables the time will do: all of it lies within a cycle or two."""
 
 
 def _facts(status: Mapping[str, Any]) -> dict[str, str]:
@@ -168,7 +171,7 @@ def _facts(status: Mapping[str, Any]) -> dict[str, str]:
         "agent": _joined(status, "agent", "version"),
         "state": ", ".join(filter(None, states)) or "running",
         "phase": _joined(status, "phase"),
-        "kill switch": _joined(switch, "state", "reason"),
+        "kill switch": "clear" if switch.get("state") == "clear" else _joined(switch, "state", "reason"),
         "tasks from": _joined(status, "source", "commit"),
         "client": _joined(status, "client"),
         "clock": "" if skew is None else f"{float(skew):+.1f} s against the source",
@@ -176,12 +179,26 @@ def _facts(status: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
+def _with_numbers(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """Return what runs, with what is measured of it at this moment as one text."""
+    return [{**entry, "now": _numbers(entry.get("k6") or {})} for entry in status.get("running") or ()]
+
+
+def _numbers(k6: Mapping[str, Any]) -> str:
+    if not k6:
+        return ""
+    return f"{k6.get('vus')} VUs, {k6.get('requests')} requests, {float(k6.get('rps') or 0):.1f}/s"
+
+
 def _joined(values: Mapping[str, Any], *names: str) -> str:
     return " · ".join(str(values[name]) for name in names if values.get(name))
 
 
 def _section(title: str, headers: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    return f"\n{title}\n{_grid(headers, rows)}" if rows else ""
+    from tabulate import tabulate  # imported where it is used, as above
+
+    # One line an entry, for a terminal of 24; without disable_numparse the task 001 would be shown as 1.
+    return f"\n{title}\n{tabulate(rows, list(headers), tablefmt='simple', disable_numparse=True)}" if rows else ""
 
 
 def _rows(status: Mapping[str, Any], part: str, names: Sequence[str]) -> list[list[str]]:
@@ -191,7 +208,10 @@ def _rows(status: Mapping[str, Any], part: str, names: Sequence[str]) -> list[li
 def _cell(value: object) -> str:
     if value is None:
         return ""
-    return f"{value:.3f} s" if isinstance(value, float) else cut(safe_line(str(value)), DESCRIPTION)
+    if isinstance(value, float):
+        return f"{value:.3f} s"
+    instant = _INSTANT.fullmatch(str(value))
+    return instant[1] if instant else cut(safe_line(str(value)), DESCRIPTION)
 
 
 def _budget_rows(budgets: Mapping[str, Any]) -> list[list[str]]:

@@ -45,7 +45,7 @@ def read_k6(options: TaskOptions) -> K6Options | None:
         script or ScriptFile("", ""),
         data,
         vus=options.read("vus", positive, None),
-        duration=options.read("duration", _seconds, None),
+        duration=options.read("duration", seconds, None),
         iterations=options.read("iterations", positive, None),
         rate=options.read("rate", positive, None),
         targets=options.read("targets", targets, nobody),
@@ -103,7 +103,7 @@ def _digest(text: str) -> str:
     return text.lower()
 
 
-def _seconds(text: str) -> float:
+def seconds(text: str) -> float:
     parts = re.fullmatch(_DURATION, text)
     if is_count(text):
         seconds = int(text)

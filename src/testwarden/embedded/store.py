@@ -58,12 +58,17 @@ class EmbeddedStore:
         """Given a folder on whose disk uploads shall lie (None: that of the system for temporary files)."""
         self._folder = folder
         self._stack = ExitStack()
-        self._url = ""
+        self._port = 0
+
+    @property
+    def address(self) -> tuple[str, int]:
+        """Host and port; the port is one that was free, 0 before the start."""
+        return "127.0.0.1", self._port
 
     @property
     def url(self) -> str:
-        """`http://127.0.0.1:PORT`, on a port that was free; empty before the start."""
-        return self._url
+        """`http://127.0.0.1:PORT`; empty before the start."""
+        return f"http://127.0.0.1:{self._port}" if self._port else ""
 
     def __enter__(self) -> EmbeddedStore:
         """Start. Raise OSError if no port can be had."""
@@ -76,7 +81,7 @@ class EmbeddedStore:
             thread.start()
             stack.callback(thread.join)
             stack.callback(server.end)
-            self._url = f"http://127.0.0.1:{server.server_port}"
+            self._port = server.server_port
             self._stack = stack.pop_all()
         return self
 

@@ -62,6 +62,7 @@ class OwnRun:
     ref: str
     """How the ledger, the log and the metrics call it: `own-1` …"""
     test: OwnTest
+    """Without its files."""
     started: datetime
     log: Path | None = None
     """What the client prints, as it comes; for k6 only."""
@@ -157,7 +158,9 @@ class OwnRuns:
         caged = test.k6 is not None and test.k6.targets is not None
         log = watched.log if test.k6 is not None else None
         clamped = ", ".join(f"{name} {change}" for name, change in judged.clamps.items())
-        run = OwnRun(number, task.ref, test, self._clock.now().utc, log, None if caged else watched.port, clamped)
+        # Without its files: the workload has them, and a thousand remembered runs would hold a thousand scripts.
+        kept = replace(test, files=())
+        run = OwnRun(number, task.ref, kept, self._clock.now().utc, log, None if caged else watched.port, clamped)
         with self._changed:
             self._kept[task.ref] = _Kept(run, port)
         job = Job(
