@@ -148,7 +148,8 @@ def _level(name: str) -> int:
 
 
 def wanted(record: logging.LogRecord) -> bool:
-    """Return whether a record is for people. Libraries tell about their inner life below WARNING; nobody asked for that with `--log-level debug`."""
+    """Return whether a record is for people. Libraries tell about their inner life below WARNING; nobody asked for that
+    with `--log-level debug`."""
     return record.levelno >= logging.WARNING or record.name.split(".")[0] == OURS
 
 
