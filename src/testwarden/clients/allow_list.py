@@ -91,7 +91,7 @@ class Target:
         """Given a host as `canonical` writes it, return whether this entry allows it."""
         if self.port not in (None, port):
             return False
-        return host == self.host if _is_address(host) else host_allowed(host, [self.host])
+        return host_allowed(host, [self.host])
 
 
 @dataclass(frozen=True)

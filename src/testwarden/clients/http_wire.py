@@ -6,8 +6,10 @@ import select
 import socket
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 from testwarden.clients.http_heads import MOST_HEAD, BadMessageError, Body, Framing, check_trailer, chunk_size
+from testwarden.errors import TestwardenError
 
 BLOCK = 64 * 1024
 """Bytes that are read at once."""
@@ -18,14 +20,14 @@ HEAD_PATIENCE = 10.0
 """Seconds from the first byte of a head to its last."""
 PATIENCE = 60.0
 """Seconds in which the other side has to send or take something, in the middle of a message."""
-LINGER = 1.0
-"""Seconds for which an ended connection is heard out."""
-MOST_LINGER = 1024 * 1024
-"""Bytes of it."""
 
 
 class Truncated(OSError):
     """The connection ended in the middle of a message."""
+
+
+class Answered(TestwardenError):
+    """The target of a request answers before it has the whole of it."""
 
 
 def uncounted(size: int) -> None:
@@ -41,6 +43,7 @@ class Wire:
         self.sock = sock
         self._count = count
         self._buffer = bytearray()
+        self._answerer: socket.socket | None = None
         sock.settimeout(PATIENCE)
 
     def has_more(self) -> bool:
@@ -49,7 +52,7 @@ class Wire:
 
     def stirs(self) -> bool:
         """Return whether the other side has sent something or hung up."""
-        return bool(self._buffer) or self._wait(select.POLLIN, 0) != 0
+        return bool(self._buffer) or bool(_wait({self.sock: select.POLLIN}, 0))
 
     def head(self, patience: float) -> bytes | None:
         """Given how many seconds it may take to begin, return a head without the blank line at its end.
@@ -90,6 +93,10 @@ class Wire:
 
     def take(self, most: int = BLOCK) -> bytes:
         """Return what has arrived, or the next that arrives; nothing at the end of the connection."""
+        if self._answerer:
+            sources = {self.sock: select.POLLIN, self._answerer: select.POLLIN}
+            if self._answerer in _wait(sources, self.sock.gettimeout()):
+                raise Answered
         data = self.sock.recv(most)
         self._count(len(data))
         return data
@@ -105,29 +112,26 @@ class Wire:
         self._count(len(data))
         self.sock.sendall(data)
 
-    def linger(self) -> None:
-        """Say that nothing more comes and hear out what the other side still sends, within bounds.
+    @contextmanager
+    def unless_answered(self, target: Wire) -> Iterator[None]:
+        """While inside, a request goes from here to its target. As soon as that answers or hangs up, raise Answered."""
+        self._answerer = target.sock
+        try:
+            yield
+        finally:
+            self._answerer = None
 
-        A connection that is closed while something is unread is reset, and the last answer is lost with it.
-        """
-        self.sock.shutdown(socket.SHUT_WR)
-        until, left = time.monotonic() + LINGER, MOST_LINGER
-        while left > 0 and (size := self._receive(until - time.monotonic())):
-            left -= size
-            self._buffer.clear()
-
-    def send_unless_answered(self, data: bytes) -> bool:
-        """Send until the other side sends something or hangs up; return whether it took everything before."""
+    def send_unless_answered(self, data: bytes) -> None:
+        """Send it all. Raise Answered as soon as the other side sends something or hangs up."""
         self._count(len(data))
         view = memoryview(data)
         while view:
-            events = self._wait(select.POLLIN | select.POLLOUT, PATIENCE)
+            events = _wait({self.sock: select.POLLIN | select.POLLOUT}, PATIENCE)
             if not events:
                 raise TimeoutError("the other side takes nothing")
-            if events & ~select.POLLOUT:
-                return False
+            if events[self.sock] & ~select.POLLOUT:
+                raise Answered
             view = view[self.sock.send(view) :]
-        return True
 
     def _chunks(self) -> Iterator[bytes]:
         while size := chunk_size(self._line()):
@@ -178,41 +182,38 @@ class Wire:
         self._buffer += data
         return len(data)
 
-    def _wait(self, events: int, patience: float) -> int:
-        poll = select.poll()
-        poll.register(self.sock, events)
-        return next((found for _, found in poll.poll(patience * 1000)), 0)
 
-
-def relay(source: Wire, body: Body, send: Callable[[bytes], bool], head: bytes, *, chunked: bool) -> bool:
-    """Send a head and then the body that follows in `source`; return whether all was sent.
-
-    `send` says whether to go on; `chunked`, whether the body gets chunks of ours. Raise as Wire does.
-    """
+def relay(source: Wire, body: Body, send: Callable[[bytes], None], head: bytes, *, chunked: bool) -> None:
+    """Send a head and then the body that follows in `source`. `chunked`: in chunks of ours. Raise as Wire does."""
     if not source.has_more() and not body.empty:
-        if not send(head):  # what is already there goes with it in one packet; what is not, keeps nobody waiting
-            return False
+        send(head)  # what is already there goes with it in one packet; what is not, keeps nobody waiting
         head = b""
     for piece in source.pieces(body):
-        if not send(head + (b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece)):
-            return False
+        send(head + (b"%x\r\n%s\r\n" % (len(piece), piece) if chunked else piece))
         head = b""
     head += b"0\r\n\r\n" if chunked else b""
-    return send(head) if head else True
+    if head:
+        send(head)
+
+
+def _wait(wanted: dict[socket.socket, int], patience: float | None) -> dict[socket.socket, int]:
+    """Given sockets with events, return those of which something happened within so many seconds, with what it was."""
+    poll, by_number = select.poll(), {sock.fileno(): sock for sock in wanted}
+    for sock, events in wanted.items():
+        poll.register(sock, events)
+    found = poll.poll(None if patience is None else patience * 1000)
+    return {by_number[number]: events for number, events in found}
 
 
 def tunnel(one: Wire, other: Wire, patience: float) -> None:
     """Carry bytes both ways until both sides have ended, or nothing was carried for so many seconds."""
     ways = [_OneWay(one, other), _OneWay(other, one)]
     while any(not way.over for way in ways):
-        poll = select.poll()
-        wanted: dict[int, int] = {}
+        wanted: dict[socket.socket, int] = {}
         for way in ways:
-            for fd, events in way.wants():
-                wanted[fd] = wanted.get(fd, 0) | events
-        for fd, events in wanted.items():
-            poll.register(fd, events)
-        ready = dict(poll.poll(patience * 1000))
+            for sock, events in way.wants():
+                wanted[sock] = wanted.get(sock, 0) | events
+        ready = _wait(wanted, patience)
         if not ready:
             raise TimeoutError("nothing went through the tunnel")
         for way in ways:
@@ -227,19 +228,18 @@ class _OneWay:
         self._pending = source.rest()
         self._ended = False
         self.over = False
-        self._source_fd, self._sink_fd = source.sock.fileno(), sink.sock.fileno()
 
-    def wants(self) -> Iterator[tuple[int, int]]:
+    def wants(self) -> Iterator[tuple[socket.socket, int]]:
         if self._pending:
-            yield self._sink_fd, select.POLLOUT
+            yield self._sink.sock, select.POLLOUT
         elif not self._ended:
-            yield self._source_fd, select.POLLIN
+            yield self._source.sock, select.POLLIN
 
-    def move(self, ready: dict[int, int]) -> None:
-        if not self._pending and not self._ended and ready.get(self._source_fd, 0) & ~select.POLLOUT:
+    def move(self, ready: dict[socket.socket, int]) -> None:
+        if not self._pending and not self._ended and ready.get(self._source.sock, 0) & ~select.POLLOUT:
             self._pending = self._source.take()
             self._ended = not self._pending
-        if self._pending and ready.get(self._sink_fd, 0) & ~select.POLLIN:
+        if self._pending and ready.get(self._sink.sock, 0) & ~select.POLLIN:
             self._pending = self._pending[self._sink.give(self._pending) :]
         if self._ended and not self.over:
             self._sink.sock.shutdown(socket.SHUT_WR)

@@ -24,7 +24,7 @@ from testwarden.clients.allow_list import AllowList, Way
 from testwarden.clients.dial import DialRefused, Resolve, dial
 from testwarden.clients.exchange import ExchangeEnded, guarded
 from testwarden.clients.http_heads import BadMessageError, Framing, Request, Response, request_of, response_of
-from testwarden.clients.http_wire import Truncated, Wire, relay, tunnel
+from testwarden.clients.http_wire import Answered, Truncated, Wire, relay, tunnel
 from testwarden.clients.proxy_account import Account, CapReached, Pace
 from testwarden.clients.stop import Stop
 from testwarden.errors import TestwardenError
@@ -162,7 +162,6 @@ class Proxy:
             client = Wire(sock)
             while not self._stop.requested and self._answer_one(client):
                 pass
-            client.linger()
         except OSError:
             _log.debug("a connection of a cage's proxy ended early", exc_info=True)
 
@@ -217,7 +216,7 @@ class Proxy:
         try:
             with self._answering(request):
                 _pass_back(client, request, upstream, response, lasting=lasting)
-            reusable = complete and response.lasting and not upstream.has_more()
+            reusable = complete and response.lasting
         finally:
             self._keep(way, upstream) if reusable else self._drop(upstream.sock)
         return lasting
@@ -250,9 +249,7 @@ class Proxy:
         with contextlib.ExitStack() as undo:
             undo.callback(self._drop, upstream.sock)
             try:
-                chunked = request.body.framing is Framing.CHUNKS
-                head = request.onward()
-                complete = relay(client, request.body, upstream.send_unless_answered, head, chunked=chunked)
+                complete = _pass_on(client, request, upstream)
                 response = _response(upstream, request.method)
             except OSError as error:
                 raise UpstreamFailed(error.strerror or str(error)) from error
@@ -300,20 +297,26 @@ def _response(upstream: Wire, method: bytes) -> Response:
             response = response_of(head, method)
         except BadMessageError as error:
             raise UpstreamFailed(f"its answer is not understood: {error}") from error
-        if response.status == 101:
-            raise UpstreamFailed("it changed to another protocol unasked")
         if response.status >= 200:
             return response
     raise UpstreamFailed("it announces an answer and does not give it")
 
 
-def _pass_back(client: Wire, request: Request, upstream: Wire, response: Response, *, lasting: bool) -> None:
-    def send(data: bytes) -> bool:
-        client.send(data)
-        return True
+def _pass_on(client: Wire, request: Request, upstream: Wire) -> bool:
+    """Send a request to its target; return whether the whole of it went before the answer came."""
+    chunked = request.body.framing is Framing.CHUNKS
+    try:
+        with client.unless_answered(upstream):
+            relay(client, request.body, upstream.send_unless_answered, request.onward(), chunked=chunked)
+    except Answered:
+        return False
+    return True
 
+
+def _pass_back(client: Wire, request: Request, upstream: Wire, response: Response, *, lasting: bool) -> None:
     chunked = request.modern and response.body.framing is Framing.CHUNKS
-    relay(upstream, response.body, send, response.onward(lasting=lasting, modern=request.modern), chunked=chunked)
+    head = response.onward(lasting=lasting, modern=request.modern)
+    relay(upstream, response.body, client.send, head, chunked=chunked)
 
 
 def _answer(client: Wire, status: int, line: str, *, lasting: bool) -> bool:
