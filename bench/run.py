@@ -11,7 +11,7 @@ import platform
 import sys
 from pathlib import Path
 
-MODULES = ("seeded", "recorder", "catalogue", "process", "attempt", "agent", "k6", "kill_switch")
+MODULES = ("seeded", "recorder", "catalogue", "process", "attempt", "agent", "k6", "api", "kill_switch")
 
 
 def machine() -> str:

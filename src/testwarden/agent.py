@@ -207,6 +207,7 @@ class Agent:
             server = ApiServer(config, self.desk, lambda problem: self.fail(problem, "api"))
             server.start()
             stack.callback(server.stop)
+            self._helper("k6", self._k6.warm)
 
     def _log_start(self) -> None:
         settings = self._settings

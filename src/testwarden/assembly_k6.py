@@ -69,6 +69,11 @@ class K6Parts:
             return f"k6 tasks of a control file run only in a cage: {cage.problem}"
         return ""
 
+    def warm(self) -> None:
+        """Build everything and look at k6 and the cage now, so that the first test does not wait for that."""
+        self.problem(Origin.PUBLIC)
+        self.bounds()
+
     def describe(self) -> tuple[str, str]:
         """Return which k6 there is and why there is no cage, the latter empty where there is one. Raise ClientMissing,
         ClientUnsupported or ProcessError."""

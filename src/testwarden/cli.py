@@ -205,7 +205,7 @@ def k6_run(
     )
     loaded = _load(config, demo=demo)
     try:
-        test = build_test(asked, loaded.settings.limits.own.seconds)
+        test = build_test(asked)
     except UsageError as wrong:
         raise typer.BadParameter(str(wrong)) from None
     from testwarden.k6_session import K6Session

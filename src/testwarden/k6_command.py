@@ -39,8 +39,8 @@ class Asked:
     params: tuple[str, ...] = ()
 
 
-def build_test(asked: Asked, most_seconds: int) -> OwnTest:
-    """Given the command line and how long an own test may take, return the test. Raise UsageError, one sentence."""
+def build_test(asked: Asked) -> OwnTest:
+    """Given the command line, return the test. Raise UsageError, one sentence."""
     script, content = _file(asked.script, MOST_SCRIPT)
     files, data = [(script.sha256, content)], None
     if asked.data is not None:
@@ -57,7 +57,7 @@ def build_test(asked: Asked, most_seconds: int) -> OwnTest:
         env=tuple(map(_variable, asked.env)),
         params=asked.params,
     )
-    return OwnTest(TestType.K6, title=script.path, timeout=most_seconds, k6=options, files=tuple(files))
+    return OwnTest(TestType.K6, title=script.path, k6=options, files=tuple(files))
 
 
 def _file(path: Path, most_bytes: int) -> tuple[ScriptFile, bytes]:

@@ -21,19 +21,19 @@ def test_the_command_line_becomes_an_own_test(script: Path, tmp_path: Path) -> N
     data = tmp_path / "rows.csv"
     data.write_bytes(b"1,2")
     asked = Asked(script, 3, "1m30s", 5, 7, ("A.Example.org:443",), ("NAME=a=b", "EMPTY="), data, ("--http-debug",))
-    test = build_test(asked, 600)
+    test = build_test(asked)
     load = test.k6
     assert load is not None
     assert (load.vus, load.duration, load.iterations, load.rate) == (3, 90.0, 5, 7)
     assert (load.targets, load.env) == (("a.example.org:443",), (("NAME", "a=b"), ("EMPTY", "")))
-    assert (load.params, test.timeout, test.title) == (("--http-debug",), 600, "a.js")
+    assert (load.params, test.timeout, test.title) == (("--http-debug",), None, "a.js")
     assert load.data is not None
     assert dict(test.files) == {load.script.sha256: script.read_bytes(), load.data.sha256: b"1,2"}
     assert load.script.sha256 == hashlib.sha256(script.read_bytes()).hexdigest()
 
 
 def test_without_targets_the_network_is_open(script: Path) -> None:
-    load = build_test(Asked(script), 600).k6
+    load = build_test(Asked(script)).k6
     assert load is not None
     assert load.targets is None
 
@@ -50,7 +50,7 @@ def test_without_targets_the_network_is_open(script: Path) -> None:
 )
 def test_what_cannot_be_is_said_in_one_sentence(script: Path, change: dict[str, object], words: str) -> None:
     with pytest.raises(UsageError, match=words):
-        build_test(Asked(script, **change), 600)  # type: ignore[arg-type]  # the parameters name real fields
+        build_test(Asked(script, **change))  # type: ignore[arg-type]  # the parameters name real fields
 
 
 def test_progress_is_one_line_with_units() -> None:

@@ -133,6 +133,13 @@ def test_a_run_is_there_while_it_runs_and_with_its_figures_afterwards(house: Hou
     assert house.own.numbers(1) == K6Numbers(vus=7), "the last that is known"
 
 
+def test_without_a_time_limit_k6_has_the_operator_s_and_the_others_thirty_seconds(house: House) -> None:
+    house.start()
+    _, download = house.start(OwnTest(TestType.DOWNLOAD))
+    assert [one.task.timeout for one in house.workloads if one.task] == [86400, 30]
+    assert download.task is not None
+
+
 def test_ports_are_lent_for_the_time_of_a_run_and_never_twice(house: House) -> None:
     (first, one), (second, _) = house.start(), house.start()
     assert {first.port, second.port} == {26600, 26601}

@@ -25,7 +25,6 @@ from testwarden.api.work import Pool
 from testwarden.errors import TestwardenError
 from testwarden.model import Outcome, TestType, Verdict
 from testwarden.running.own_runs import OwnRun, OwnTest
-from testwarden.safety.limits import DAY
 
 NO_SUCH_TASK = "there is no such task"
 ENDED = "the process is defunct"
@@ -191,7 +190,7 @@ def _test(order: Order, script: bytes, data: bytes | None = None) -> OwnTest:
         entries.append(data_entry)
     title = " / ".join(part for part in (order.asked.scenarioTitle, order.asked.scriptTitle) if part)
     options = options_of(script_file, data_file, order.params)
-    return OwnTest(TestType.K6, title[:200], timeout=DAY, k6=options, files=tuple(entries))
+    return OwnTest(TestType.K6, title[:200], k6=options, files=tuple(entries))
 
 
 def _how_it_ended(run: OwnRun) -> str:

@@ -75,7 +75,12 @@ class RunAsked(Asked):
     """What every own test has."""
 
     title: Text = Field("", description="For a person.")
-    timeout: int = Field(30, ge=1, le=DAY, description="Seconds that it may take.")
+    timeout: int | None = Field(
+        None,
+        ge=1,
+        le=DAY,
+        description="Seconds that it may take; left out: 30, and for k6 as long as `limits.own.seconds` allows.",
+    )
 
 
 class K6Asked(RunAsked):

@@ -7,6 +7,7 @@ import re
 import shutil
 import socket
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -54,6 +55,9 @@ INSPECT_PATIENCE = 10.0
 GRACE = 10.0
 """Seconds between TERM and KILL at the time limit; half-way k6 gets a second TERM, after which teardown and summary are
 given up. A stop has a patience of its own."""
+PLANNING = 2
+"""Runs that are asked at the same time what they would do: it costs a processor, and fifty at once would keep each other,
+and whoever starts one through the API, waiting."""
 MAJORS = (1, 2)
 """Versions that are known here."""
 
@@ -117,6 +121,7 @@ class K6Client:
         self._search_path = search_path
         self._looked_at: dict[tuple[Path, int, int, int], K6Program] = {}
         self._name = "k6"
+        self._planning = threading.BoundedSemaphore(PLANNING)
 
     @property
     def name(self) -> str:
@@ -145,7 +150,8 @@ class K6Client:
         until = time.monotonic() + run.timeout
         try:
             wanted = _wanted(run)
-            plan = self._plan(program, run, wanted, stop, until)
+            with self._planning:
+                plan = self._plan(program, run, wanted, stop, until)
             return self._run(program, run, wanted, plan, stop, until)
         except _OverError as over:
             return over.result

@@ -31,6 +31,8 @@ from testwarden.safety.gate import Gate
 from testwarden.safety.task_verdict import Judged
 from testwarden.workloads.workload import Workload
 
+FILE_TIMEOUT = 30
+"""Seconds, as a task of a control file has where it says nothing."""
 REMEMBERED = 1000
 """Runs that ended; beyond it the oldest is forgotten, and its log deleted."""
 
@@ -43,8 +45,8 @@ class OwnTest:
     title: str = ""
     """For a person."""
     filesize: FileSize = FileSize.TINY
-    timeout: int = 30
-    """Seconds."""
+    timeout: int | None = None
+    """Seconds. None: as long as own tests may take for k6, whose script says how long it is; FILE_TIMEOUT for the others."""
     k6: K6Options | None = None
     """For k6, and only there; its digests name entries of `files`."""
     files: tuple[tuple[str, bytes], ...] = ()
@@ -132,7 +134,7 @@ class OwnRuns:
             time_offset=0,
             type=test.type,
             filesize=test.filesize,
-            timeout=test.timeout,
+            timeout=test.timeout or (self._gate.limits.own.seconds if test.k6 is not None else FILE_TIMEOUT),
             retry=0,
             k6=test.k6,
             origin=Origin.OWN,
