@@ -60,7 +60,7 @@ def measure() -> list[tuple[str, float, str]]:
         ours, bare, budget = medians(RUNS, attempt, bare_run, spend)
     return [
         ("an attempt over a bare subprocess.run of the same client", (ours - bare) * 1e3, "ms"),
-        ("… of which the ledger, which is on the disk before the client starts", budget * 1e3, "ms"),
+        ("… of which the ledger, which is in its file before the client starts", budget * 1e3, "ms"),
         ("an attempt", ours * 1e3, "ms"),
         ("a bare subprocess.run", bare * 1e3, "ms"),
     ]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 import sqlite3
+import subprocess
+import sys
 import tempfile
 import threading
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import datetime, timedelta, timezone
 from decimal import Decimal
 from pathlib import Path
@@ -17,6 +21,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from testwarden.errors import LedgerError
 from testwarden.model import FileSize, Moment, TestType
+from testwarden.safety import ledger_file
 from testwarden.safety.budget import Caps, Entry, Ledger, Shortage, Spent
 
 NOON = datetime(2026, 11, 21, 12, tzinfo=timezone.utc)
@@ -231,6 +236,118 @@ def test_notes_survive_a_restart(ledger: Ledger, path: Path) -> None:
     again = Ledger(path, at(1))
     assert again.noted("switch") == "issue 7"
     assert again.noted("other") == ""
+    again.close()
+
+
+class SlowFlush:
+    """A disk that takes its time, and may fail."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, problem: OSError | None = None) -> None:
+        self.begun, self.let_end = threading.Event(), threading.Event()
+        self._problem = problem
+        monkeypatch.setattr(ledger_file, "flush", self._flush)
+
+    def _flush(self, _descriptor: int) -> None:
+        self.begun.set()
+        assert self.let_end.wait(30)
+        if self._problem:
+            raise self._problem
+
+
+def rows(path: Path, what: str) -> list[tuple[object, ...]]:
+    """What somebody else sees in the file at this moment."""
+    with closing(sqlite3.connect(path)) as db:
+        return db.execute(f"SELECT {what} FROM attempts ORDER BY id").fetchall()  # noqa: S608 - our own words
+
+
+def test_an_attempt_starts_while_it_is_flushed_and_is_settled_when_that_has_ended(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk = SlowFlush(monkeypatch)
+    given = ledger.spend(entry(), Caps(9, PLENTY), at(0))
+    assert isinstance(given, Spent)
+    assert rows(path, "COUNT(*)") == [(1,)], "what a killed agent leaves"
+    assert disk.begun.wait(30)
+    settling = threading.Thread(target=ledger.settle, args=(given.permit, 1, "ok", NOON))
+    settling.start()
+    settling.join(0.2)
+    assert settling.is_alive()
+    disk.let_end.set()
+    settling.join(30)
+    assert not settling.is_alive()
+
+
+def test_a_flush_that_fails_is_told_and_nothing_is_spent_any_more(
+    ledger: Ledger, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    SlowFlush(monkeypatch, OSError(5, "Input/output error")).let_end.set()
+    given = ledger.spend(entry(), Caps(9, PLENTY), at(0))
+    assert isinstance(given, Spent)
+    with pytest.raises(LedgerError, match="Input/output error"):
+        ledger.settle(given.permit, 1, "ok", NOON)
+    for _ in range(2):
+        with pytest.raises(LedgerError, match="may not be on the disk"):
+            ledger.spend(entry(), Caps(9, PLENTY), at(1))
+    with pytest.raises(LedgerError, match="may not be on the disk"):
+        ledger.reserve_funds(given.permit, Decimal(1), Decimal(2), at(1))
+    assert rows(path, "COUNT(*)") == [(1,)]
+
+
+def test_what_waits_to_be_settled_is_in_the_file_after_a_close(ledger: Ledger, path: Path) -> None:
+    for number in (1, 2):
+        given = ledger.spend(entry(size=900), Caps(9, PLENTY), at(number))
+        assert isinstance(given, Spent)
+        ledger.settle(given.permit, number, "ok", NOON)
+    ledger.close()
+    assert rows(path, "bytes, outcome") == [(1, "ok"), (2, "ok")]
+    with pytest.raises(LedgerError, match="closed"):
+        ledger.settle(given.permit, 3, "ok", NOON)
+
+
+def test_what_could_not_be_settled_is_settled_later(ledger: Ledger, path: Path) -> None:
+    given = ledger.spend(entry(size=900), Caps(9, PLENTY), at(0))
+    assert isinstance(given, Spent)
+    ledger.settle(given.permit, 7, "ok", NOON)
+    with closing(sqlite3.connect(path)) as db:
+        for table in ("attempts", "boots"):  # the settling itself fails, and what it is a part of
+            db.execute(f"ALTER TABLE {table} RENAME TO elsewhere")
+            with pytest.raises(LedgerError):
+                ledger.usage(at(1))
+            db.execute(f"ALTER TABLE elsewhere RENAME TO {table}")
+    assert ledger.usage(at(1)).bytes == 7
+
+
+def test_only_what_is_about_money_waits_for_the_disk(ledger: Ledger) -> None:
+    given = ledger.spend(entry(TestType.UPLOAD), Caps(9, PLENTY), at(0))
+    assert isinstance(given, Spent)
+    told: list[str] = []
+    ledger._connection.set_trace_callback(told.append)
+    ledger.spend(entry(), Caps(9, PLENTY), at(0))
+    assert not [statement for statement in told if "synchronous" in statement]
+    ledger.reserve_funds(given.permit, Decimal(1), Decimal(2), at(0))
+    order = [
+        word for statement in told for word in ("FULL", "UPDATE attempts SET spent", "NORMAL") if word in statement
+    ]
+    assert order == ["FULL", "UPDATE attempts SET spent", "NORMAL"]
+
+
+SPEND_AND_DIE = """
+import os, signal, sys
+from pathlib import Path
+sys.path.insert(0, {unit!r})
+from test_ledger import Caps, Ledger, at, entry
+ledger = Ledger(Path({path!r}), at(0))
+for _ in range(2):
+    ledger.spend(entry(), Caps(2, 10**12), at(0))
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_an_agent_that_is_killed_as_an_attempt_starts_has_spent_it(path: Path) -> None:
+    child = SPEND_AND_DIE.format(unit=str(Path(__file__).parent), path=str(path))
+    assert subprocess.run([sys.executable, "-c", child], check=False, timeout=60).returncode == -signal.SIGKILL
+    again = Ledger(path, at(1))
+    assert isinstance(again.spend(entry(), Caps(2, PLENTY), at(1)), Shortage)
     again.close()
 
 

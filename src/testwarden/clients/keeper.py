@@ -333,11 +333,12 @@ class KeeperLoop:
         now = time.monotonic()
         for attempt in list(self._ending):
             if not self._strays_seen or now >= attempt.ended + LINGER:
+                strays, seconds = self._strays_killed - attempt.strays_before, attempt.ended - attempt.started
+                tell(attempt.status, b"E", attempt.code, strays, attempt.overdue, seconds)
+                # Behind the report, because somebody waits for that.
                 attempt.life_line.close()
                 self._record.leave(attempt.slot)
                 self._ending.remove(attempt)
-                strays, seconds = self._strays_killed - attempt.strays_before, attempt.ended - attempt.started
-                tell(attempt.status, b"E", attempt.code, strays, attempt.overdue, seconds)
 
 
 def tell(status: int, kind: bytes, value: int, count: int, overdue: bool = False, seconds: float = 0.0) -> None:

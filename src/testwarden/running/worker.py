@@ -127,7 +127,7 @@ class Worker:
             return admission.verdict
         result = self._carry_out(item, admission.permit)
         now = bench.clock.now()
-        # The ledger first: should the agent die in between, the reservation is settled and only the sample is missing.
+        # The ledger first: it returns when the attempt is on the disk, so no power cut leaves a sample without its attempt.
         bench.gate.settle(admission.permit, result, now)
         bench.record(self._sample(result, tries, now.utc))
         _log.log(*self._line(result, tries))

@@ -39,7 +39,7 @@ class Workplace:
         """Empty the folder. Where that fails, the next attempt gets another one."""
         try:
             if self._folder is not None:
-                _sweep(self._folder)
+                _sweep(str(self._folder))
         except OSError:
             self.delete()
 
@@ -50,19 +50,16 @@ class Workplace:
             self._folder = None
 
 
-def _sweep(folder: Path) -> None:
+def _sweep(folder: str, *, keep_folders: bool = True) -> None:
     """Delete everything in a folder; its direct subfolders stay, with nothing in them. No link is followed."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if not entry.is_dir(follow_symlinks=False):
-                Path(entry.path).unlink()
-                continue
-            with os.scandir(entry.path) as inside:
-                for one in inside:
-                    if one.is_dir(follow_symlinks=False):
-                        _remove(Path(one.path))
-                    else:
-                        Path(one.path).unlink()
+                os.unlink(entry.path)  # noqa: PTH108 - each attempt does this: no Path is made for it
+            elif keep_folders:
+                _sweep(entry.path, keep_folders=False)
+            else:
+                _remove(Path(entry.path))
 
 
 def _remove(folder: Path) -> None:

@@ -1,8 +1,12 @@
 """The ledger: durable sliding budgets of attempts, bytes and money, and the audit of what this machine did.
 
 One SQLite file, exact across threads and processes: each decision is one `BEGIN IMMEDIATE` transaction that counts
-and inserts. It is on the disk before the attempt starts (`synchronous=FULL`), so neither a crash nor a power cut gives
-budget back. Settling afterwards as a rule lowers a reservation to what was really used, so it need not be waited for.
+and inserts. It is in the file before the attempt starts, so no crash of the agent gives budget back. It is on its way to
+the disk by then and has got there before the attempt is settled: a power cut forgets at most what began within the last
+milliseconds. Funds are on the disk before anything is paid.
+
+Settling as a rule lowers a reservation to what was really used, so it need not be waited for: it is noted in memory and
+part of whatever transaction comes next. An agent that is killed before that leaves the reservation.
 
 **The ledger's own time.** A row's `at` counts seconds that nobody can set. Within one boot it advances with the steady
 clock, whatever the wall clock does. A new boot goes on from the wall clock, but never from before the newest row: a
@@ -12,6 +16,8 @@ clock set back therefore neither blocks for hours (the rows do not lie in the fu
 
 from __future__ import annotations
 
+import logging
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -23,44 +29,16 @@ from pathlib import Path
 
 from testwarden.errors import LedgerError
 from testwarden.model import FileSize, Moment, Origin, TestType
+from testwarden.safety import ledger_file
+from testwarden.safety.flushing import Flusher, Ticket
 
 HOUR = 3600.0
 DAY = 86400.0
 DAY_OF_USE = DAY + HOUR
 """A row counts from its start, and what an attempt moves and pays may come up to an hour later."""
 KEEP = 35 * DAY
-VERSION = 2
-"""2: rows know their origin."""
 
-_SCHEMA = """
-CREATE TABLE attempts (
-    id INTEGER PRIMARY KEY,
-    at REAL NOT NULL,                       -- the ledger's own time, seconds
-    started TEXT NOT NULL,                  -- UTC, for the audit
-    ended TEXT,
-    type TEXT NOT NULL,
-    filesize TEXT NOT NULL,
-    task TEXT NOT NULL,
-    worker INTEGER NOT NULL,
-    target TEXT NOT NULL,
-    commit_id TEXT NOT NULL,
-    bytes INTEGER NOT NULL,                 -- reserved; once settled: moved
-    spent TEXT,                             -- ANT, reserved; once settled: paid
-    outcome TEXT,                           -- NULL: running, or the agent died during it
-    origin TEXT NOT NULL DEFAULT 'public'
-);
-CREATE INDEX attempts_of_type ON attempts (type, origin, at);
-CREATE INDEX attempts_bytes ON attempts (at, bytes);
-CREATE INDEX attempts_spent ON attempts (at, spent) WHERE spent IS NOT NULL;
-CREATE TABLE boots (boot TEXT PRIMARY KEY, base REAL NOT NULL);
-CREATE TABLE notes (name TEXT PRIMARY KEY, value TEXT NOT NULL);
-"""
-_FROM_1_TO_2 = (
-    "ALTER TABLE attempts ADD COLUMN origin TEXT NOT NULL DEFAULT 'public'",
-    "DROP INDEX attempts_of_type",
-    "CREATE INDEX attempts_of_type ON attempts (type, origin, at)",
-    "PRAGMA user_version = 2",
-)
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -126,29 +104,35 @@ class Ledger:
         """
         self._path = path
         self._lock = threading.Lock()
+        self._tickets: dict[int, Ticket] = {}
+        """What to wait for before an attempt is settled, by permit."""
+        self._closed = False
+        self._unsettled: list[tuple[object, ...]] = []
         self.lost = ""
         """Where a garbled ledger was put; empty as a rule."""
         try:
-            lost = path.exists() and not _is_ledger(path)
+            lost = path.exists() and not ledger_file.is_ledger(path)
             if lost:
-                self.lost = str(_put_aside(path, now.utc))
+                self.lost = str(ledger_file.put_aside(path, now.utc))
             if not path.exists():
-                _create(path)
-            self._connection = _connect(path)
+                ledger_file.create(path)
+            self._connection = ledger_file.connect(path)
             self._prepare(now, lost)
+            self._wal = os.open(f"{path}-wal", os.O_RDWR | os.O_CLOEXEC)
         except (sqlite3.Error, OSError) as problem:
             raise LedgerError(f"{path}: {problem}") from problem
+        self._flusher = Flusher(lambda: ledger_file.flush(self._wal))
 
     def _prepare(self, now: Moment, lost: bool) -> None:
         with self._transaction() as db:
             version = db.execute("PRAGMA user_version").fetchone()[0]
-            if version > VERSION:
+            if version > ledger_file.VERSION:
                 raise LedgerError(
-                    f"{self._path} was written by a newer testwarden (format {version}, this one knows {VERSION}): "
+                    f"{self._path} was written by a newer testwarden (format {version}, this one knows {ledger_file.VERSION}): "
                     "install that version again, or use another agent.cache_dir"
                 )
             if version == 1:
-                for statement in _FROM_1_TO_2:
+                for statement in ledger_file.FROM_1_TO_2:
                     db.execute(statement)
             at = _ledger_time(db, now)
             if lost:
@@ -161,7 +145,8 @@ class Ledger:
         Never more than `per_hour` attempts of a type and origin start in any 3600 s, and never more than `bytes_per_day` are
         reserved and moved in any 86400 s.
         """
-        with self._edge(), self._transaction() as db:
+        self._flusher.check()
+        with self._edge(), self._transaction(durable=False) as db:
             at = _ledger_time(db, now)
             short = _held(db, at) or _too_many(db, at, entry, caps) or _too_much(db, at, entry, caps)
             if short is not None:
@@ -175,21 +160,26 @@ class Ledger:
                 (at, now.utc.isoformat(timespec="milliseconds"), entry.type.value, size, entry.task,
                  entry.worker, entry.target, entry.commit, entry.bytes, entry.origin.value),
             )  # fmt: skip
-            return Spent(int(cursor.lastrowid or 0))
+            permit = int(cursor.lastrowid or 0)
+        self._tickets[permit] = self._flusher.ask()
+        return Spent(permit)
 
     def settle(self, permit: int, moved: int, outcome: str, now: datetime, *, final: bool = True) -> None:
         """Given what an attempt moved and how it ended, note it. More than was reserved counts, too.
 
         Not `final`: it is known only that at least so much was moved, and what was reserved stays used.
         """
-        with self._edge(), self._transaction(durable=False) as db:
-            db.execute(
-                "UPDATE attempts SET bytes = MAX(?, CASE WHEN ? THEN 0 ELSE bytes END), outcome = ?, ended = ? WHERE id = ?",
-                (moved, final, outcome, now.isoformat(timespec="milliseconds"), permit),
-            )
+        ticket = self._tickets.pop(permit, None)
+        if ticket is not None:
+            self._flusher.wait(ticket)
+        with self._lock:
+            if self._closed:
+                raise LedgerError("the ledger is closed already")
+            self._unsettled.append((moved, final, outcome, now.isoformat(timespec="milliseconds"), permit))
 
     def reserve_funds(self, permit: int, cost: Decimal, cap: Decimal, now: Moment) -> Shortage | None:
         """Given what an upload may cost, take it out of the day's cap, in ANT; return why not if it does not fit."""
+        self._flusher.check()
         with self._edge(), self._transaction() as db:
             at = _ledger_time(db, now)
             spent = _funds(db, at)
@@ -224,23 +214,51 @@ class Ledger:
             return str(row[0]) if row else ""
 
     def close(self) -> None:
-        """Close the file."""
+        """Settle what is to be settled, and close the file. A second time does nothing."""
+        with self._lock:
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        try:
+            with self._edge(), self._transaction():
+                pass
+        except LedgerError as problem:
+            _log.warning("%d attempts could not be settled, they count as reserved: %s", len(self._unsettled), problem)
+        self._flusher.close()
         with self._lock:
             self._connection.close()
+            os.close(self._wal)
 
     @contextmanager
     def _transaction(self, *, durable: bool = True) -> Iterator[sqlite3.Connection]:
-        """One writer at a time, in this process by the lock, among processes by IMMEDIATE."""
+        """One writer at a time, in this process by the lock, among processes by IMMEDIATE. `durable`: on the disk then."""
         with self._lock:
             db = self._connection
-            db.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
-            db.execute("BEGIN IMMEDIATE")
+            if durable:
+                db.execute("PRAGMA synchronous = FULL")
             try:
+                db.execute("BEGIN IMMEDIATE")
+                settled = self._settle(db)
                 yield db
+                db.execute("COMMIT")
             except BaseException:
-                db.execute("ROLLBACK")
+                if db.in_transaction:
+                    db.execute("ROLLBACK")
                 raise
-            db.execute("COMMIT")
+            finally:
+                if durable:
+                    db.execute("PRAGMA synchronous = NORMAL")
+            del self._unsettled[:settled]
+
+    def _settle(self, db: sqlite3.Connection) -> int:
+        """Settle what waits for it, in order; return how many these were."""
+        waiting = self._unsettled[:]
+        if waiting:
+            db.executemany(
+                "UPDATE attempts SET bytes = MAX(?, CASE WHEN ? THEN 0 ELSE bytes END), outcome = ?, ended = ? WHERE id = ?",
+                waiting,
+            )
+        return len(waiting)
 
     @contextmanager
     def _edge(self) -> Iterator[None]:
@@ -250,63 +268,15 @@ class Ledger:
             raise LedgerError(f"{self._path}: {problem}") from problem
 
 
-def _create(path: Path) -> None:
-    """Make an empty ledger in one step: an agent that is killed meanwhile leaves none, not half of one."""
-    new = path.with_name(path.name + ".new")
-    new.unlink(missing_ok=True)
-    new.touch(mode=0o600)
-    db = sqlite3.connect(new, isolation_level=None)
-    try:
-        db.executescript(f"{_SCHEMA}; PRAGMA user_version = {VERSION};")
-    finally:
-        db.close()
-    new.rename(path)
-
-
-def _connect(path: Path) -> sqlite3.Connection:
-    db = sqlite3.connect(path, timeout=5, isolation_level=None, check_same_thread=False)
-    db.execute("PRAGMA journal_mode = WAL")
-    return db
-
-
-def _is_ledger(path: Path) -> bool:
-    """Whether a file is a whole SQLite database with our tables, of whatever version."""
-    if path.stat().st_size == 0:
-        return False
-    db = sqlite3.connect(path, timeout=5)
-    try:
-        if db.execute("PRAGMA user_version").fetchone()[0] > VERSION:
-            return True  # not ours to judge: _prepare says so
-        db.execute("SELECT at, bytes, spent FROM attempts LIMIT 1").fetchone()
-        return bool(db.execute("PRAGMA quick_check").fetchone()[0] == "ok")
-    except sqlite3.OperationalError as problem:
-        if "locked" in str(problem):
-            raise
-        return False
-    except sqlite3.DatabaseError:
-        return False
-    finally:
-        db.close()
-
-
-def _put_aside(path: Path, now: datetime) -> Path:
-    aside = path.with_name(f"{path.name}.lost-{now:%Y%m%dT%H%M%S%f}")
-    path.rename(aside)
-    for suffix in ("-wal", "-shm"):
-        path.with_name(path.name + suffix).unlink(missing_ok=True)
-    return aside
-
-
 def _ledger_time(db: sqlite3.Connection, now: Moment) -> float:
     """Return the ledger's own time at `now`; the first call in a boot ties that boot to it."""
-    newest = db.execute("SELECT MAX(at) FROM attempts").fetchone()[0] or 0.0
-    row = db.execute("SELECT base FROM boots WHERE boot = ?", (now.boot,)).fetchone()
-    if row is None:
+    newest, base = db.execute(
+        "SELECT COALESCE((SELECT MAX(at) FROM attempts), 0.0), (SELECT base FROM boots WHERE boot = ?)", (now.boot,)
+    ).fetchone()
+    if base is None:
         base = max(newest, now.utc.timestamp()) - now.steady
         db.execute("DELETE FROM boots")
         db.execute("INSERT INTO boots VALUES (?, ?)", (now.boot, base))
-    else:
-        base = row[0]
     return float(max(base + now.steady, newest))
 
 
