@@ -128,7 +128,8 @@ class Agent:
         self._open_books(stack)
         self._open_network(stack, keeper)
         self._open_running(stack)
-        self._open_api(stack)
+        if self._options.own is None:
+            self._open_api(stack)
 
     def _open_books(self, stack: ExitStack) -> None:
         """What is written down: the ledger and the metrics."""
@@ -255,7 +256,8 @@ class Agent:
             if abs(self._wall_ahead() - ahead) > CLOCK_JUMP:
                 _log.warning("the clock was set by %.0f s: the timetable is made anew", self._wall_ahead() - ahead)
                 ahead = self._wall_ahead()
-                self._put_on_timetable()
+                if self._options.own is None:
+                    self._put_on_timetable()
                 # What the source says of the clock is out of date with it.
                 self._helper("look after the clock was set", self._look_again)
             self._tick()
@@ -297,11 +299,6 @@ class Agent:
             self._exit_code = exit_code
         self._stop.request(reason, STOP_GRACE)
         self._asked.put(lambda: None)  # wakes the main thread
-
-    @property
-    def stopping(self) -> bool:
-        """Whether a stop was asked for."""
-        return self._stop.requested
 
     def suspend(self, stop_process: Callable[[], None]) -> None:
         """Stop what runs, then call what suspends the process: meanwhile nobody would enforce anything. Main thread."""

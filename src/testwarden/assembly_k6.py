@@ -65,6 +65,8 @@ class K6Parts:
             client.describe(Stop())
         except (ClientMissing, ClientUnsupported, ProcessError) as problem:
             return str(problem)
+        except OSError as problem:
+            return f"k6 cannot be looked at: {problem}"
         if origin is Origin.PUBLIC and cage.problem:
             return f"k6 tasks of a control file run only in a cage: {cage.problem}"
         return ""

@@ -112,7 +112,8 @@ class Desk:
     def start_own(self, test: OwnTest) -> OwnRun | Verdict:
         """Start an own test; return the verdict that refused it where it was refused."""
         started = self._parts.own.start(test)
-        what = f"own {test.type.value} test" + (f" ({test.title})" if test.title else "")
+        title = " ".join(test.title.split())  # one line: a title must not look like a line of the log
+        what = f"own {test.type.value} test" + (f" ({title})" if title else "")
         if isinstance(started, Verdict):
             _log.warning("%s: %s: %s", what, Decision.REFUSED.value, started.reason)
         else:

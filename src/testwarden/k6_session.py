@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import signal
@@ -19,7 +20,7 @@ from testwarden.console.log import Log
 from testwarden.errors import TestwardenError
 from testwarden.model import Figure, Outcome, Verdict
 from testwarden.running.own_runs import OwnRun, OwnTest
-from testwarden.session import INTERRUPTED, handlers
+from testwarden.session import INTERRUPTED, descriptor, handlers
 from testwarden.settings import secrets
 from testwarden.settings_schema import Settings
 
@@ -61,10 +62,12 @@ class K6Session:
     def __init__(self, settings: Settings, test: OwnTest, *, log_level: str) -> None:
         """Given the settings, the test, and which log lines a person wants to see. Raise ValueError for an unknown
         level."""
-        self._log = Log(sys.stderr.fileno(), level=log_level, secrets=secrets(settings))
+        err = descriptor(sys.stderr)
+        self._log = Log(err, level=log_level, secrets=secrets(settings))
         self._agent = Agent(settings, Options(own=test), SystemClock(), lambda _judged, _reading: None)
         self._over = threading.Event()
-        self._live = os.isatty(sys.stderr.fileno())
+        self._live = err is not None and os.isatty(err)
+        self._interrupts = 0
 
     def run(self) -> int:
         """Run the test; return k6's exit code, 1 where it did not run, 130 where Ctrl-C came before it."""
@@ -74,12 +77,12 @@ class K6Session:
             except TestwardenError as problem:
                 self._log.echo(f"testwarden: {problem}\n")
                 return 1
-        run = self._agent.own_run
-        if run is None:
+        started = self._agent.own_run
+        if started is None:
             return code
-        if isinstance(run, Verdict):
-            return 1  # the log has said why
-        return self._tell(run, code)
+        if isinstance(started, Verdict):
+            return code or 1  # the log has said why
+        return self._tell(self._agent.desk.own_run(started.number) or started, code)
 
     def _run(self) -> int:
         with ExitStack() as stack:
@@ -100,7 +103,8 @@ class K6Session:
 
     def _interrupt(self) -> None:
         """The first Ctrl-C ends the test and keeps its summary, the second ends everything at once."""
-        if self._over.is_set() or self._agent.stopping:
+        self._interrupts += 1
+        if self._interrupts > 1:
             self._agent.kill()
             os._exit(INTERRUPTED)
         self._agent.stop("Ctrl-C", INTERRUPTED)
@@ -122,10 +126,18 @@ class K6Session:
     def _tell(self, run: OwnRun, code: int) -> int:
         figures: Mapping[str, Figure] = dict(run.figures)
         if figures:
-            print(summary(run))  # noqa: T201 - this is what the command is for
-        if run.outcome is Outcome.OK and run.reason:  # the log tells the reasons of all that is not ok
-            print(f"testwarden: {run.reason}", file=sys.stderr)  # noqa: T201 - the log is closed by now
+            _write(descriptor(sys.stdout), f"{summary(run)}\n")
+        if run.outcome is Outcome.OK and run.reason:  # the log, closed by now, tells the reasons of all that is not ok
+            _write(descriptor(sys.stderr), f"testwarden: {run.reason}\n")
         exit_code = figures.get("exit_code")
         if isinstance(exit_code, int) and exit_code >= 0:
             return exit_code
         return code or int(run.outcome is not Outcome.OK)
+
+
+def _write(fd: int | None, text: str) -> None:
+    """Write past Python's buffers: who closed the stream, or has no room for it, still gets the exit code."""
+    left = text.encode("utf-8", "backslashreplace")
+    with contextlib.suppress(OSError):
+        while left and fd is not None:
+            left = left[os.write(fd, left) :]

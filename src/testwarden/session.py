@@ -44,7 +44,7 @@ class Session:
         self._interrupts = 0
         self._shown: list[tables.TaskRow] | None = None
         self._json = log_format == "json"
-        self._log = Log(_fd(sys.stdout), level=log_level, as_json=self._json, secrets=secrets(settings))
+        self._log = Log(descriptor(sys.stdout), level=log_level, as_json=self._json, secrets=secrets(settings))
         self._agent = Agent(settings, Options(cycles), SystemClock(), self._show_plan)
 
     def run(self) -> int:
@@ -88,7 +88,7 @@ class Session:
 
     def _take_keys(self, stack: ExitStack) -> None:
         """Read keys if there is a terminal in front of us."""
-        fd = _fd(sys.stdin)
+        fd = descriptor(sys.stdin)
         if not self._console or fd is None or not keys.available(fd):
             return
         # What a key asks for is done by the main thread, so that a key typed during the start finds a whole agent.
@@ -180,7 +180,7 @@ def _answer(arriving: socket.socket, wanted: Mapping[int, _Handler]) -> None:
                 wanted[number]()
 
 
-def _fd(stream: Any) -> int | None:
+def descriptor(stream: Any) -> int | None:
     """Return the descriptor of a standard stream; None where it is closed."""
     try:
         return int(stream.fileno())
@@ -190,7 +190,7 @@ def _fd(stream: Any) -> int | None:
 
 def _width() -> int | None:
     """Return the characters of a line; None where nobody says."""
-    fd = _fd(sys.stdout)
+    fd = descriptor(sys.stdout)
     if fd is None or not os.isatty(fd):
         return None
     return shutil.get_terminal_size().columns

@@ -7,12 +7,16 @@ import json
 import os
 import shutil
 import signal
+import socket
 import sqlite3
+import subprocess
+import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from acceptance.steered import NewSteered
 from standins.agent_process import READY, Place
 from standins.control_folder import task
 from standins.k6_binary import need_k6
@@ -111,6 +115,49 @@ def test_the_kill_switch_stops_a_run_from_the_command_line(place: Place) -> None
     assert ending.code != 0
     assert ending.left == []
     assert "the kill switch is active" in ending.output
+
+
+@pytest.mark.parametrize("redirection", ["2>&-", ">/dev/full", "| true"])
+def test_whoever_closes_the_streams_still_gets_the_exit_code(place: Place, redirection: str) -> None:
+    (place.folder / "script.js").write_text("export default function () {}")
+    command = (
+        f"{sys.executable} -m testwarden k6 run script.js --demo --iterations 2 {redirection}; exit ${{PIPESTATUS[0]}}"
+    )
+    done = subprocess.run(
+        ["/bin/bash", "-c", command],
+        cwd=place.folder,
+        env=place.environment(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert attempts(place) == [("own", "own-1", "ok")]
+
+
+def test_it_does_not_open_the_api_of_the_agent_beside_it(place: Place) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        place.settings["API__LISTEN"] = f"127.0.0.1:{taken.getsockname()[1]}"
+        assert place.call(*k6_run("--duration", "1")).returncode == 0
+
+
+def test_a_clock_that_is_set_does_not_make_it_follow_the_control_file(place: Place, new_steered: NewSteered) -> None:
+    steered = new_steered("k6-clock")
+    steered.from_folder(task("001", "Quote", repeat=True, timeout=30))
+    steered.place.install_ant()
+    shutil.copy(place.bin / "k6", steered.place.bin / "k6")
+    (steered.place.folder / "script.js").write_text('import { sleep } from "k6"; export default () => sleep(0.1);')
+    with steered.place.start("k6", "run", "script.js", "--duration", "60") as agent:
+        agent.wait_for(r"\d+ s: 1 VUs", seconds=40)
+        steered.set_clock("12:29:57")
+        agent.wait_for("the clock was set by")
+        steered.set_clock("12:31:30")  # task 001 is due at 12:31
+        agent.wait_for("the clock was set by", agent.said())
+        ending = agent.end(signal.SIGTERM)
+    assert ending.left == []
+    assert [row[:2] for row in attempts(steered.place)] == [("own", "own-1")]
 
 
 def test_with_the_kill_switch_open_nothing_starts(place: Place) -> None:

@@ -68,7 +68,7 @@ def test_an_upload_is_quoted_paid_and_noted_and_the_cap_holds(new_steered: NewSt
         agent.wait_for(READY)
         upload(agent, "001", f"ok, 3000 bytes in .* {PRICE} ANT")
         agent.type("s")
-        agent.wait_for(rf"ANT spent +\| {PRICE} +\| {MARGIN_AND_TWO} ")
+        agent.wait_for(rf"ANT spent +{PRICE} +{MARGIN_AND_TWO} ")
         upload(agent, "002", "ok")
         upload(agent, "003", "client_error: .* would pass limits.spend_per_day")
         ending = agent.end(signal.SIGTERM)

@@ -324,7 +324,7 @@ def test_an_own_test_goes_on_through_the_cool_down_and_the_proof_says_so(
         house.clock.set(NOON + timedelta(minutes=60))
         house.hour.prove()
     assert "1 worker stopped, none needed KILL, the slowest" in caplog.text
-    assert "1 own tests go on" in caplog.text
+    assert "own tests that go on: 1" in caplog.text
 
 
 def test_one_task_is_stopped_by_its_reference_and_no_other(house: House) -> None:

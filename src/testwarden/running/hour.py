@@ -193,12 +193,12 @@ class Hour:
 
     def prove(self) -> None:
         """At :00: say what the cool-down left."""
-        own = sum(running.workers for running in self._runner.running() if running.origin is Origin.OWN)
+        own = sum(running.origin is Origin.OWN for running in self._runner.running())
         proof = self._runner.proof()
         # An own test that goes on has processes, too: then the workers alone are counted, each of which ends after its
         # client has.
         children = 0 if own else self._children()
-        left = f"{own} own tests go on" if own else "no test process is left"
+        left = f"own tests that go on: {own}" if own else "no test process is left"
         if proof.left or children:
             _log.error("the cool-down failed: %s and %d test processes are left", counted(proof.left), children)
         elif proof.asked:

@@ -153,7 +153,11 @@ class OwnRuns:
         except ProcessError as problem:
             return Verdict(Decision.REFUSED, str(problem))
         watched = Watched(test.port or port, self._logs / f"{task.ref}.log", self._progress, self._connected)
-        workload = self._workload_for(test, watched)
+        try:
+            workload = self._workload_for(test, watched)
+        except BaseException:
+            self._give_back(port)
+            raise
         if isinstance(workload, Verdict):
             self._give_back(port)
             return workload
@@ -207,6 +211,7 @@ class OwnRuns:
             kept.run = replace(kept.run, ended=self._clock.now().utc, reason=reason)
             kept.connect = None
             self._give_back(kept.port)
+            kept.port = None  # it may be lent to another run by now
             self._forget()
             self._changed.notify_all()
 
