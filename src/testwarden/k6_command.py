@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from testwarden.clients.allow_list import Target
+from testwarden.clients.k6_arguments import problem_of
 from testwarden.control.k6_meaning import seconds
 from testwarden.errors import TestwardenError
 from testwarden.model import MIB, K6Options, ScriptFile, TestType
@@ -57,6 +58,9 @@ def build_test(asked: Asked) -> OwnTest:
         env=tuple(map(_variable, asked.env)),
         params=asked.params,
     )
+    problem = problem_of(options)
+    if problem:
+        raise UsageError(problem)
     return OwnTest(TestType.K6, title=script.path, k6=options, files=tuple(files))
 
 

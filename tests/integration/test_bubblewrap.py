@@ -471,6 +471,14 @@ def test_without_bubblewrap_the_problem_says_what_to_install() -> None:
         pass
 
 
+def test_without_a_folder_for_temporary_files_there_is_a_problem(
+    keeper: Keeper, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / "gone"))
+    made = Bubblewrap(keeper, program="true")
+    assert made.problem.startswith("bubblewrap cannot be tried: [Errno 2] No such file")
+
+
 def test_without_user_namespaces_the_problem_says_what_to_allow(cage: Cage, keeper: Keeper, tmp_path: Path) -> None:
     if not shutil.which("unshare"):
         pytest.skip("unshare is missing (Debian: apt install util-linux)")

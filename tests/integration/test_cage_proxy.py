@@ -8,6 +8,7 @@ import os
 import random
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
@@ -432,7 +433,7 @@ def test_beyond_the_cap_of_bytes_a_tunnel_ends() -> None:
 
 
 class Recorded(Pace):
-    """Remembers who asked, and tells the third to wait for ever."""
+    """Remembers who asked, be it for a request or for a tunnel, and tells the third to wait for ever."""
 
     def __init__(self) -> None:
         super().__init__(None)
@@ -441,6 +442,9 @@ class Recorded(Pace):
     def take(self) -> float:
         self.asked += 1
         return 0.0 if self.asked < 3 else 1e6
+
+    def another(self) -> Pace:
+        return self
 
 
 def test_requests_and_tunnels_are_slowed_down_and_refusals_are_not() -> None:
@@ -453,6 +457,69 @@ def test_requests_and_tunnels_are_slowed_down_and_refusals_are_not() -> None:
             sock.sendall(b"CONNECT store.test:443 HTTP/1.1\r\nHost: store.test\r\n\r\n")
         wait_until(lambda: pace.asked == 3 and server.accepted == 2, "both tunnels asked for")
     # Leaving ends the one that waits.
+
+
+TUNNEL = b"CONNECT store.test:443 HTTP/1.1\r\nHost: store.test\r\n\r\n"
+HELLO = b"\x16\x03\x01\x00\x05hello"
+RECORD = b"\x17\x03\x03\x00\x01x"
+
+
+@pytest.mark.parametrize("data", [b"GET / HTTP/1.1\r\n\r\n", b"PRI * HTTP/2.0\r\n\r\n", HELLO + b"GET / HTTP/1.1"])
+@pytest.mark.parametrize("early", [True, False])
+def test_where_there_is_a_rate_a_tunnel_is_for_tls_alone(data: bytes, early: bool) -> None:
+    heard = []
+
+    def talk(sock: socket.socket) -> None:
+        heard.append(received(sock))
+
+    with store(talk, pace=Pace(20)) as (served, _), served.connect() as sock:
+        sock.sendall(TUNNEL + data if early else TUNNEL)
+        established = b"HTTP/1.1 200 Connection established\r\n\r\n"
+        if not early:
+            assert sock.recv(len(established), socket.MSG_WAITALL) == established
+            sock.sendall(data)
+        assert received(sock) == (established if early else b"")
+        wait_until(lambda: heard, "the target's end")
+        assert served.account.refusals == 1
+        assert "has to be TLS" in served.account.refused[0]
+    assert heard[0] in (b"", HELLO)
+
+
+def test_records_go_through_a_tunnel_no_faster_than_the_rate_and_answers_are_not_held() -> None:
+    came, times = bytearray(), []
+
+    def talk(sock: socket.socket) -> None:
+        assert sock.recv(len(HELLO), socket.MSG_WAITALL) == HELLO
+        sock.sendall(b"y" * 200_000)
+        while one := sock.recv(len(RECORD), socket.MSG_WAITALL):
+            came.extend(one)
+            times.append(time.monotonic())
+
+    with store(talk, pace=Pace(50)) as (served, _), served.connect() as sock:
+        sock.sendall(TUNNEL + HELLO + RECORD * 60)
+        sock.shutdown(socket.SHUT_WR)
+        assert len(received(sock)) > 200_000
+        assert served.account.refusals == 0
+    assert bytes(came) == RECORD * 60
+    assert times[-1] - times[0] > 0.9  # 60 at 50 a second; late is no fault of the proxy
+
+
+def test_leaving_ends_a_tunnel_whose_record_waits() -> None:
+    over = threading.Event()
+
+    def talk(sock: socket.socket) -> None:
+        sock.shutdown(socket.SHUT_WR)
+        received(sock)
+        over.set()
+
+    class Bounded(Recorded):
+        bounded = True
+
+    pace = Bounded()
+    with store(talk, pace=pace) as (served, _), served.connect() as sock:
+        sock.sendall(TUNNEL + HELLO + RECORD * 3)
+        wait_until(lambda: pace.asked == 3, "a record waits")
+    assert over.wait(PATIENCE)
 
 
 def test_too_many_connections_are_told_so() -> None:

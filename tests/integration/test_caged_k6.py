@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import http.client
 import json
 import re
 import socket
+import time
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +147,75 @@ def test_a_script_speaks_tls_with_its_target_itself(keeper: Keeper, tls: RawServ
         assert (ended.exit_code, inside.refusals, inside.moved > 1000) == (0, 0, True), ended
     assert "no" not in ended.stderr
     assert tls.accepted == 1
+
+
+FOLLOWING = "http.get('https://target.test/x', { redirects: 100000 });"
+TALKING = (
+    "ws.connect('wss://target.test/x', {}, (s) => s.on('open', () => { for (let i = 0; i < 999; i++) s.send('a'); }));"
+)
+CLEAR = (
+    "ws.connect('ws://target.test/x', {}, (s) => s.on('open', () => { for (let i = 0; i < 999; i++) s.send('a'); }));"
+)
+TWENTY = (
+    "import ws from 'k6/ws'; export const options = { insecureSkipTLSVerify: true, scenarios: { a: "
+    "{ executor: 'constant-vus', vus: 20, duration: '5s', gracefulStop: '0s' } } };\n"
+)
+LIMITED = replace(REACH, rate=20)
+
+
+class Counting:
+    """What a server does that sends everybody round in circles, or takes messages of one letter; and when."""
+
+    def __init__(self) -> None:
+        self.times: list[float] = []
+
+    def talk(self, sock: socket.socket) -> None:
+        while asked := read_request(sock):
+            self.times.append(time.monotonic())
+            key = re.search(rb"(?i)sec-websocket-key: *(\S+)", asked)
+            if key is None:
+                sock.sendall(b"HTTP/1.1 302 Found\r\nLocation: /x\r\nContent-Length: 0\r\n\r\n")
+                continue
+            magic = key[1] + b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+            accept = base64.b64encode(hashlib.sha1(magic).digest())  # noqa: S324 - RFC 6455 §4.2.2 wants it
+            upgrade = b"HTTP/1.1 101 x\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: "
+            sock.sendall(upgrade + accept + b"\r\n\r\n")
+            while sock.recv(7):  # a frame with one letter of a client
+                self.times.append(time.monotonic())
+
+    def most_in_a_second(self) -> int:
+        return max(len([one for one in self.times if first <= one < first + 1]) for first in self.times)
+
+
+@pytest.mark.parametrize("loop", [FOLLOWING, TALKING], ids=["redirects", "wss"])
+def test_the_rate_holds_within_tunnels_whatever_a_script_does_there(
+    keeper: Keeper, tmp_path: Path, work: Path, k6: Path, loop: str
+) -> None:
+    counting = Counting()
+    with raw_server(counting.talk, self_signed(tmp_path)[0]) as server:
+        cage = Bubblewrap(keeper, {"target.test": ("127.0.0.1", server.port)})
+        required(cage.problem)
+        script = f"{TWENTY} export default function () {{ {loop} }}"
+        with cage.enter(confinement(work, k6, script, LIMITED)) as inside:
+            ended = keeper.run(run_of(inside, work, k6, "--rps=20"), Stop(), PATIENT)
+            assert (ended.exit_code, inside.refusals) == (0, 0), ended
+    assert len(counting.times) > 40
+    assert counting.most_in_a_second() <= 20 + 2 + 3  # the rate, its tenth, and what a busy machine piles up
+
+
+def test_a_websocket_in_clear_is_refused_where_there_is_a_rate(
+    keeper: Keeper, tmp_path: Path, work: Path, k6: Path
+) -> None:
+    counting = Counting()
+    with raw_server(counting.talk) as server:
+        cage = Bubblewrap(keeper, {"target.test": ("127.0.0.1", server.port)})
+        required(cage.problem)
+        script = f"{TWENTY} export default function () {{ {CLEAR} }}"
+        with cage.enter(confinement(work, k6, script, LIMITED)) as inside:
+            ended = keeper.run(run_of(inside, work, k6), Stop(), PATIENT)
+            assert inside.refusals > 0, ended
+            assert "has to be TLS" in inside.refused[0]
+    assert counting.times == []
 
 
 def test_a_script_that_opens_what_is_not_its_own_does_not_start(

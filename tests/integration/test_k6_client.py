@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import random
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from standins.k6_binary import need_k6
+from standins.raw_server import raw_server, self_signed
 from standins.scripted_http import ScriptedHttp, scripted_http
 from standins.watching import wait_until
 from testwarden.clients import k6 as k6_module
@@ -24,7 +26,7 @@ from testwarden.clients.cage import Cage
 from testwarden.clients.client import Order
 from testwarden.clients.k6 import K6Client
 from testwarden.clients.k6_load import K6Bounds
-from testwarden.clients.k6_numbers import Connect, K6Numbers, numbers_of
+from testwarden.clients.k6_numbers import Connect, K6Numbers, K6Silent, numbers_of
 from testwarden.clients.open_cage import OpenCage
 from testwarden.clients.ports import PortPool
 from testwarden.clients.process import Keeper
@@ -122,7 +124,7 @@ class Lab:
         def asked() -> bool:
             try:
                 found.append(numbers_of(self.connects[-1]))
-            except (k6_watch.K6Silent, IndexError):
+            except (K6Silent, IndexError):
                 return False
             return found[-1].sent > 0
 
@@ -342,8 +344,17 @@ def test_the_time_limit_ends_a_run_whose_setup_takes_all_the_time(lab: Lab) -> N
     assert figures(result)["exit_meaning"] == "stopped by the agent at the time limit"
 
 
-def test_a_script_that_makes_more_users_than_it_said_is_stopped(lab: Lab, monkeypatch: pytest.MonkeyPatch) -> None:
+def silent(_: Connect) -> K6Numbers:
+    raise K6Silent("too many metrics")
+
+
+@pytest.mark.parametrize("readable", [True, False])
+def test_a_script_that_makes_more_users_than_it_said_is_stopped_even_if_its_metrics_cannot_be_read(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch, readable: bool
+) -> None:
     monkeypatch.setattr(k6_watch, "EARLY", 0.05)
+    if not readable:
+        monkeypatch.setattr(k6_watch, "numbers_of", silent)
     script = (
         "import { sleep } from 'k6'; export default function () { sleep(1); }"
         "export const options = { scenarios: { a: {"
@@ -359,6 +370,25 @@ def test_a_script_that_makes_more_users_than_it_said_is_stopped(lab: Lab, monkey
     result = lab.run(script, data=b"2")
     assert result.outcome is Outcome.CLIENT_KILLED
     assert "virtual users, 3 are allowed; it had said otherwise" in result.reason
+    assert readable or not lab.seen
+
+
+@pytest.mark.parametrize(("bounds", "protocol"), [(TIGHT, "http/1.1"), (replace(TIGHT, most_rate=None), "h2")])
+def test_where_requests_are_counted_k6_speaks_no_http_2(
+    lab: Lab, tmp_path: Path, bounds: K6Bounds, protocol: str
+) -> None:
+    context, spoken = self_signed(tmp_path)[0], set()
+    context.set_alpn_protocols(["h2", "http/1.1"])
+
+    def talk(sock: socket.socket) -> None:
+        assert isinstance(sock, ssl.SSLSocket)
+        spoken.add(sock.selected_alpn_protocol() or "http/1.1")
+
+    with raw_server(talk, context) as server:
+        script = HTTP + "export default function () { http.get(__ENV.URL); }"
+        options = "export const options = { insecureSkipTLSVerify: true };"
+        lab.run(script + options, env={"URL": f"https://127.0.0.1:{server.port}/"}, bounds=bounds)
+    assert spoken == {protocol}
 
 
 # --- clamped and refused

@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from testwarden.clients.allow_list import METADATA, AllowList, Target, canonical, own_networks
+from testwarden.clients.allow_list import AllowList, Target, canonical, own_networks
 from testwarden.clients.dial import DialRefused
-from testwarden.clients.http_targets import TargetRefused
+from testwarden.clients.http_targets import METADATA, TargetRefused
 
 PUBLIC = "93.184.216.34"
 STORE = {"store.testwarden.test": ("127.0.0.1", 8080)}
@@ -163,7 +163,10 @@ def test_private_addresses_are_reached_where_that_is_allowed() -> None:
 
 
 def test_the_metadata_of_a_cloud_is_reached_by_nobody() -> None:
-    wrapped = ["::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "2002:a9fe:a9fe::1"]
+    wrapped = [
+        *("::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe", "64:ff9b:1::a9fe:a9fe", "2002:a9fe:a9fe::1"),
+        *("192.0.0.192", "fd20:ce::254", "169.254.170.2"),
+    ]
     for private in (True, False):
         rules = allow("example.org", private=private)
         assert [one for one in [*map(str, METADATA), *wrapped] if may_lead_to(rules, "example.org", one)] == []

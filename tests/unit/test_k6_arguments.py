@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from testwarden.clients.k6_arguments import (
@@ -9,6 +11,7 @@ from testwarden.clients.k6_arguments import (
     Wanted,
     inspect_argv,
     inspect_environment,
+    problem_of,
     run_argv,
     wanted_of,
 )
@@ -39,6 +42,7 @@ def test_an_inspection_is_this_command_line_and_its_load_is_in_the_environment()
     assert inspect_environment(Load(vus=2)) == {
         "K6_NO_USAGE_REPORT": "true",
         "K6_AUTO_EXTENSION_RESOLUTION": "false",
+        "K6_BROWSER_EXECUTABLE_PATH": "/nonexistent",
         "K6_VUS": "2",
     }
 
@@ -97,3 +101,39 @@ def test_harmless_arguments_are_passed_on() -> None:
 def test_arguments_that_would_loosen_something_or_are_not_understood_are_refused(params: tuple[str, ...]) -> None:
     with pytest.raises(ParamRefused):
         wanted(*params)
+
+
+FINE = K6Options(ScriptFile("a.js", "0" * 64))
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        FINE,
+        replace(FINE, params=("--vus=3", "-e", "A=b")),
+        replace(FINE, targets=("example.org", "*.example.net:443", "[::1]:80")),
+        replace(FINE, env=(("A_1", "two\nlines"), ("_b", ""))),
+    ],
+)
+def test_what_can_be_run_has_no_problem(options: K6Options) -> None:
+    assert problem_of(options) == ""
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (replace(FINE, params=("--linger",)), "'--linger' is not one that is passed on"),
+        (replace(FINE, params=("--vus", "many")), "--vus 'many'"),
+        (replace(FINE, params=("--env", "1A=b")), "is not NAME=VALUE"),
+        (replace(FINE, params=("--tag", "a=\0")), "an argument for k6 cannot contain a NUL"),
+        (replace(FINE, targets=("example.org", "http://example.org/")), "is not a target"),
+        (replace(FINE, targets=("",)), "host name"),
+        (replace(FINE, env=(("A-B", "x"),)), "'A-B' cannot be the name of a variable"),
+        (replace(FINE, env=(("A=B", "x"),)), "cannot be the name"),
+        (replace(FINE, env=(("", "x"),)), "cannot be the name"),
+        (replace(FINE, env=(("A\n", "x"),)), "cannot be the name"),
+        (replace(FINE, env=(("A", "x\0"),)), "the variable A cannot contain a NUL"),
+    ],
+)
+def test_what_cannot_be_run_is_told_before(options: K6Options, words: str) -> None:
+    assert words in problem_of(options)

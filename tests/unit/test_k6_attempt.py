@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import signal
-from collections.abc import Callable
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from testwarden.clients.cage import Confinement
-from testwarden.clients.k6 import K6Client, K6Program, K6Run
+from testwarden.clients.k6 import PLANNING, K6Client, K6Program, K6Run
 from testwarden.clients.k6_load import K6Bounds
 from testwarden.clients.open_cage import OpenInside
 from testwarden.clients.process import Command, Ended, FakeProcesses, Why
@@ -112,7 +114,11 @@ def test_both_commands_get_a_clean_bounded_environment_and_no_load_from_it(
         assert set(command.env) - {"PATH", "HOME", "TMPDIR", "LANG"} == {
             "K6_NO_USAGE_REPORT",
             "K6_AUTO_EXTENSION_RESOLUTION",
+            "K6_BROWSER_EXECUTABLE_PATH",
+            "GODEBUG",
         }
+        assert command.env["GODEBUG"] == "http2client=0"
+        assert not Path(command.env["K6_BROWSER_EXECUTABLE_PATH"]).exists()
         assert command.env["K6_AUTO_EXTENSION_RESOLUTION"] == "false"
         assert (command.most_memory, command.most_file_bytes, command.cwd) == (1 << 30, 1 << 20, folder)
     assert [command.second_term for command in script.processes.commands] == [False, True]
@@ -254,6 +260,81 @@ def test_a_reason_does_not_name_the_folder(folder: Path) -> None:
     assert result.reason.endswith("Error: x at file:///files/a.js:1")
 
 
+def test_a_run_without_a_rate_speaks_whatever_http_it_likes(folder: Path) -> None:
+    script = Script(inspected(FITS))
+    attempt(script, folder, bounds=K6Bounds(500, 86400.0))
+    assert not [command for command in script.processes.commands if "GODEBUG" in command.env]
+
+
+# --- its turn
+
+
+PUBLIC, OWN = K6Bounds(20, 600.0, 20), K6Bounds(500, 86400.0)
+
+
+class Turns:
+    """A client all of whose turns of one kind are taken by scripts that hang."""
+
+    def __init__(self, folder: Path, taken: K6Bounds) -> None:
+        self.release = threading.Event()
+        self.hanging = threading.Semaphore(0)
+        self.client = K6Client(FakeProcesses(self._answer), bin_dir=folder, search_path="")
+        self._folder = folder
+        self.kind = taken
+        self.threads = [threading.Thread(target=self.attempt, args=[taken, "hang.js"]) for _ in range(PLANNING)]
+        for thread in self.threads:
+            thread.start()
+        for _ in self.threads:
+            assert self.hanging.acquire(timeout=20)
+
+    def _answer(self, command: Command) -> Ended:
+        if command.argv[-1].endswith("hang.js"):
+            self.hanging.release()
+            assert self.release.wait(20)
+        return inspected(FITS)
+
+    def attempt(
+        self, bounds: K6Bounds, name: str = "a.js", stop: Stop | None = None, timeout: float = 60.0
+    ) -> AttemptResult:
+        inside = OpenInside(Confinement(self._folder, {name: Path("/x", name)}))
+        run = K6Run(f"/files/{name}", OPTIONS, bounds, inside, self._folder, 7000, timeout)
+        return self.client.attempt(PROGRAM, run, stop or Stop())
+
+
+@pytest.fixture(params=[PUBLIC, OWN], ids=["public", "own"])
+def turns(request: pytest.FixtureRequest, folder: Path) -> Iterator[Turns]:
+    made = Turns(folder, request.param)
+    try:
+        yield made
+    finally:
+        made.release.set()
+        for thread in made.threads:
+            thread.join(20)
+
+
+def test_scripts_that_hang_keep_only_their_own_kind_waiting(turns: Turns) -> None:
+    other = OWN if turns.kind is PUBLIC else PUBLIC
+    assert turns.attempt(other).outcome is Outcome.OK
+
+
+def test_a_stop_ends_who_waits_for_its_turn(turns: Turns) -> None:
+    stop = Stop()
+    stop.request("kill switch", 1.0)
+    result = turns.attempt(turns.kind, stop=stop)
+    assert (result.outcome, result.reason) == (Outcome.CLIENT_KILLED, "kill switch")
+
+
+def test_who_waits_too_long_for_its_turn_is_told_so(turns: Turns) -> None:
+    result = turns.attempt(turns.kind, timeout=0.0)
+    assert (result.outcome, result.reason) == (Outcome.CLIENT_ERROR, "it waited too long for its turn")
+
+
+def test_a_turn_is_given_back(turns: Turns) -> None:
+    turns.release.set()
+    for _ in range(PLANNING + 1):
+        assert turns.attempt(turns.kind).outcome is Outcome.OK
+
+
 # --- the program
 
 
@@ -306,6 +387,14 @@ def test_a_program_that_does_not_answer_is_a_problem_and_is_asked_again(folder: 
         client.describe(Stop())
     processes._script = good
     assert client.describe(Stop()).major == 2
+
+
+def test_a_machine_without_a_folder_for_temporary_files_is_a_problem(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(folder / "gone"))
+    with pytest.raises(ProcessError, match="cannot be asked for its version: No such file"):
+        fake(folder, "k6 v2.2.0\n")[0].describe(Stop())
 
 
 def test_the_folder_of_programs_comes_before_the_search_path(tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ def test_without_targets_the_network_is_open(script: Path) -> None:
         ({"targets": ("https://host",)}, "--target: "),
         ({"env": ("NAME",)}, "--env 'NAME' is not NAME=VALUE"),
         ({"env": ("=x",)}, "is not NAME=VALUE"),
+        ({"params": ("--out", "json=/etc/x")}, "--out json=/etc/x is refused"),
         ({"data": Path("/nowhere/at/all")}, "/nowhere/at/all: No such file"),
     ],
 )

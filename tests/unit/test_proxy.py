@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from testwarden.clients.http_heads import BadMessageError, Body, Framing, Request, request_of, response_of
-from testwarden.clients.http_wire import Truncated, Wire, relay
+from testwarden.clients.http_wire import HANDSHAKE_RECORDS, NotTls, Records, Truncated, Wire, relay
 from testwarden.clients.proxy_account import MOST_LISTED, Account, CapReached, Pace
 
 HOST = b"Host: example.org\r\n"
@@ -410,3 +410,71 @@ def test_a_program_that_keeps_to_the_rate_does_not_carry_a_hiccup_along() -> Non
         clock.now = 1000 + number * 0.05 + (0.04 if number == 5 else 0)
         waits.append(pace.take())
     assert max(waits) == 0
+
+
+def record(kind: int, body: bytes = b"x", version: bytes = b"\x03\x03") -> bytes:
+    return bytes([kind]) + version + len(body).to_bytes(2, "big") + body
+
+
+HELLO, APPLICATION = record(22, b"hello", b"\x03\x01"), record(23)
+
+
+def records(clock: Clock, rate: int = 20) -> Records:
+    return Records(Pace(rate, clock).take, clock)
+
+
+def test_each_record_of_application_data_waits_for_a_token() -> None:
+    clock, sent = Clock(), []
+    passing = records(clock)
+    passing.put(HELLO + record(20) + record(22) + APPLICATION * 45)
+    for _ in range(4000):
+        while one := passing.get():
+            sent.append((clock.now, one))
+        clock.now += 0.001
+    assert [one for _, one in sent] == [HELLO, record(20), record(22), *[APPLICATION] * 45]
+    times = [when for when, one in sent if one == APPLICATION]
+    assert max(len([t for t in times if first <= t < first + 1]) for first in times) <= 22
+    assert times[-1] < 1002.3
+
+
+def test_a_record_goes_on_when_all_of_it_came() -> None:
+    passing = records(Clock())
+    for piece in (HELLO[:1], HELLO[1:4], HELLO[4:8]):
+        passing.put(piece)
+        assert passing.get() == b""
+        assert passing.held == 0
+    passing.put(HELLO[8:] + APPLICATION[:3])
+    assert (passing.get(), passing.get()) == (HELLO, b"")
+
+
+def test_a_handshake_is_free_as_far_as_one_goes() -> None:
+    passing = records(Clock(), rate=1)
+    passing.put(HELLO * 100)
+    assert len(b"".join(iter(passing.get, b""))) == len(HELLO) * (HANDSHAKE_RECORDS + 1)  # and the one token there was
+
+
+def test_the_end_of_a_handshake_of_tls_1_3_is_no_request_and_only_the_first_is_one() -> None:
+    passing = records(Clock(), rate=1)
+    passing.put(HELLO + record(20) + record(23, b"finished") + APPLICATION + record(20) + APPLICATION)
+    assert len(list(iter(passing.get, b""))) == 5  # the fourth with the one token there was
+    assert passing.held == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        *(b"G", b"\x00", b"\x17", APPLICATION, b"\x16\x02", b"\x16P", HELLO + b"G", HELLO + record(24)),
+        *(HELLO + b"\x17\x04", HELLO + b"\x17\x03\x03" + (16384 + 2049).to_bytes(2, "big")),
+    ],
+)
+def test_what_is_not_tls_is_known_at_once(data: bytes) -> None:
+    passing = records(Clock())
+    passing.put(data)
+    with pytest.raises(NotTls):
+        list(iter(passing.get, b""))
+
+
+def test_the_longest_record_passes() -> None:
+    passing, longest = records(Clock()), record(23, b"x" * (16384 + 2048))
+    passing.put(HELLO + longest)
+    assert (passing.get(), passing.get()) == (HELLO, longest)

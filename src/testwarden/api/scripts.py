@@ -22,7 +22,7 @@ import requests
 from testwarden.api.guard import MOST_SCRIPT
 from testwarden.clients.dial import Resolve
 from testwarden.clients.http_session import BoundedSession, body_of, explain, one_line
-from testwarden.clients.http_targets import Origin, TargetRefused, inner_ipv4
+from testwarden.clients.http_targets import METADATA, Origin, TargetRefused, inner_ipv4
 from testwarden.clients.stop import Stop
 from testwarden.errors import TestwardenError
 from testwarden.model import MIB
@@ -38,11 +38,6 @@ MOST_SAVED = 100
 _REDIRECTS = (301, 302, 303, 307, 308)
 SAVED_NAME = r"^saved-[0-9a-f]{16}\.js$"
 """What a saved script is called."""
-_METADATA = frozenset(
-    ipaddress.ip_address(address)
-    for address in ("fd00:ec2::254", "fd20:ce::254", "100.100.100.200", "168.63.129.16", "192.0.0.192")
-)
-"""Metadata services that are not link-local: AWS (IPv6), Google (IPv6), Alibaba, Azure, Oracle (older)."""
 
 
 class ScriptError(TestwardenError):
@@ -131,7 +126,7 @@ def may_be_dialled(address: str) -> bool:
         inner = inner_ipv4(found)
         if inner is not None:
             return may_be_dialled(str(inner))
-    return not (found.is_link_local or found.is_multicast or found.is_unspecified or found in _METADATA)
+    return not (found.is_link_local or found.is_multicast or found.is_unspecified or found in METADATA)
 
 
 class Shelf:

@@ -14,24 +14,10 @@ import idna
 import psutil
 
 from testwarden.clients.dial import DialPolicy
-from testwarden.clients.http_targets import TargetRefused, host_allowed, inner_ipv4, is_public
+from testwarden.clients.http_targets import METADATA, TargetRefused, host_allowed, inner_ipv4, is_public
 
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
-
-METADATA = frozenset(
-    ipaddress.ip_address(text)
-    for text in (
-        "169.254.169.254",  # Amazon, Google, Microsoft, Oracle, DigitalOcean, OpenStack
-        "fd00:ec2::254",  # Amazon
-        "169.254.170.2",  # Amazon: credentials of a container
-        "169.254.170.23",
-        "fd00:ec2::23",
-        "100.100.100.200",  # Alibaba
-        "168.63.129.16",  # Microsoft: the virtual host, on what looks like a public address
-    )
-)
-"""Where a cloud tells its machines their secrets: reached by nobody, whatever the operator allows."""
 
 _NUMERIC = re.compile(r"(0x[0-9a-f]*|[0-9]+)(\.(0x[0-9a-f]*|[0-9]+)){0,3}")
 _NAME = re.compile(r"(?=.{1,253}$)[a-z0-9_-]{1,63}(\.[a-z0-9_-]{1,63})*")

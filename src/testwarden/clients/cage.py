@@ -20,7 +20,8 @@ class Reach:
     """Whether private, loopback and link-local addresses may be reached: never for what a public control file names.
     The metadata of a cloud is not reached in either case."""
     rate: int | None = None
-    """Requests (and tunnels) a second, all targets together; None: no limit. What comes too early is delayed."""
+    """Requests a second, all targets together; with it, tunnels are counted apart and have to be TLS, and what the program
+    sends in them is held to the same rate. None: no limit."""
     most_bytes: int | None = None
     """Bytes in both directions together, beyond which everything is refused."""
 

@@ -9,7 +9,27 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from testwarden.clients.dial import DialRefused
 
+METADATA = frozenset(
+    ipaddress.ip_address(text)
+    for text in (
+        "169.254.169.254",  # Amazon, Google, Microsoft, Oracle, DigitalOcean, OpenStack
+        "fd00:ec2::254",  # Amazon
+        "169.254.170.2",  # Amazon: credentials of a container
+        "169.254.170.23",
+        "fd00:ec2::23",
+        "fd20:ce::254",  # Google
+        "100.100.100.200",  # Alibaba
+        "168.63.129.16",  # Microsoft: the virtual host, on what looks like a public address
+        "192.0.0.192",  # Oracle, older
+    )
+)
+"""Where a cloud tells its machines their secrets: reached by nobody, whatever the operator allows."""
+
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
+_NAT64_LOCAL = ipaddress.ip_network("64:ff9b:1::/48")
+"""RFC 8215: of whoever runs the translator, so never the public internet's."""
+_NOT_PUBLIC = (ipaddress.ip_network("192.0.0.0/24"), ipaddress.ip_network("192.88.99.0/24"))
+"""Protocol assignments (RFC 6890) and the old 6to4 relays (RFC 7526): some versions of Python call parts of them global."""
 _GLOBAL_UNICAST = ipaddress.ip_network("2000::/3")
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 
@@ -117,16 +137,19 @@ def is_public(address: str) -> bool:
         return False
     if isinstance(found, ipaddress.IPv6Address):
         inner = inner_ipv4(found)
-        if inner is not None:
+        if inner is not None and found not in _NAT64_LOCAL:
             return is_public(str(inner))
         if found not in _GLOBAL_UNICAST:
             return False
+    if found in METADATA or any(found in network for network in _NOT_PUBLIC):
+        return False
     return found.is_global and not (found.is_multicast or found.is_reserved or found.is_private)
 
 
 def inner_ipv4(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
-    """Return the IPv4 address that packets to this IPv6 address end at: mapped, NAT64 (RFC 6052) or 6to4 (RFC 3056)."""
-    if address in _NAT64:
+    """Return the IPv4 address that packets to this IPv6 address end at: mapped, NAT64 (RFC 6052, and 8215 with
+    the address at its end) or 6to4 (RFC 3056)."""
+    if address in _NAT64 or address in _NAT64_LOCAL:
         return ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour
 

@@ -18,8 +18,21 @@ MOST_LINE = 4 * 1024
 MOST_TRAILERS = 32
 HEAD_PATIENCE = 10.0
 """Seconds from the first byte of a head to its last."""
+RECORD_HEAD = 5
+"""Bytes before a TLS record: its type, its version, its length."""
+MOST_RECORD = 16384 + 2048
+"""Bytes of a TLS record, encrypted; RFC 5246 §6.2.3. TLS 1.3 allows fewer."""
+HANDSHAKE_RECORDS = 16
+"""Records of a tunnel that pass without a token because they are a handshake or an alert."""
 PATIENCE = 60.0
 """Seconds in which the other side has to send or take something, in the middle of a message."""
+
+_GONE = select.POLLHUP | select.POLLERR | select.POLLNVAL
+_CHANGE, _HANDSHAKE, _APPLICATION = 20, 22, 23
+_RECORD_TYPES = (_CHANGE, 21, _HANDSHAKE, _APPLICATION)
+"""Change of cipher, alert, handshake, application data."""
+_VERSION = 3
+"""First byte of the version of TLS, all of them."""
 
 
 class Truncated(OSError):
@@ -205,42 +218,146 @@ def _wait(wanted: dict[socket.socket, int], patience: float | None) -> dict[sock
     return {by_number[number]: events for number, events in found}
 
 
-def tunnel(one: Wire, other: Wire, patience: float) -> None:
-    """Carry bytes both ways until both sides have ended, or nothing was carried for so many seconds."""
-    ways = [_OneWay(one, other), _OneWay(other, one)]
+def tunnel(client: Wire, target: Wire, patience: float, take: Callable[[], float] | None = None) -> None:
+    """Carry bytes both ways until both sides have ended, or nothing was carried for so many seconds.
+
+    With `take`, which returns in how many seconds the next may go, the client has to speak TLS and is slowed down (see
+    Records). Raise NotTls where it does not.
+    """
+    ways = [_OneWay(client, target, Records(take) if take else None), _OneWay(target, client)]
     while any(not way.over for way in ways):
         wanted: dict[socket.socket, int] = {}
         for way in ways:
             for sock, events in way.wants():
                 wanted[sock] = wanted.get(sock, 0) | events
-        ready = _wait(wanted, patience)
-        if not ready:
+        held = min((way.held for way in ways if way.held), default=None)
+        ready = _wait(wanted, patience if held is None else held)
+        if not ready and held is None:
             raise TimeoutError("nothing went through the tunnel")
         for way in ways:
             way.move(ready)
 
 
-class _OneWay:
-    """One direction of a tunnel. It takes nothing more while the far side does not take what it has."""
+class NotTls(TestwardenError):
+    """What a client sends through a tunnel is not TLS."""
 
-    def __init__(self, source: Wire, sink: Wire) -> None:
+
+class Records:
+    """Cuts what a client sends through a tunnel into TLS records, and says when each may go on; RFC 8446 §5.
+
+    Each record of application data takes a token: HTTP/1.1 writes at least one a request, HTTP/2 at least one a request
+    (it flushes), a WebSocket at least one a message. So there are never more of these than tokens, whatever is inside.
+    The end of a handshake of TLS 1.3 looks like application data and takes none: it comes right after a change of cipher,
+    where older versions have a record of type 22.
+    """
+
+    def __init__(self, take: Callable[[], float], monotonic: Callable[[], float] = time.monotonic) -> None:
+        """Given what takes a token, and returns in how many seconds it is there."""
+        self._take = take
+        self._monotonic = monotonic
+        self._came = bytearray()
+        self._free = HANDSHAKE_RECORDS
+        self._go_at: float | None = None
+        self._before = 0
+        """Type of the record before; 0: none."""
+        self._finished = False
+
+    @property
+    def held(self) -> float:
+        """Seconds until a record that is held may go; 0: none is held."""
+        return 0.0 if self._go_at is None else max(self._go_at - self._monotonic(), 0.001)
+
+    def put(self, data: bytes) -> None:
+        """Take what came."""
+        self._came += data
+
+    def get(self) -> bytes:
+        """Return the next record if all of it came and it may go on, else nothing. Raise NotTls."""
+        size = self._size()
+        if not size or len(self._came) < size:
+            return b""
+        if self._go_at is None:
+            self._go_at = self._monotonic() + self._delay()
+        if self._go_at > self._monotonic():
+            return b""
+        self._go_at = None
+        self._finished = self._finished or self._came[0] == _APPLICATION
+        self._before = self._came[0]
+        record = bytes(self._came[:size])
+        del self._came[:size]
+        return record
+
+    def _size(self) -> int:
+        """Return the size of the next record, 0 where that is not known yet. Raise NotTls."""
+        if not self._came:
+            return 0
+        allowed = _RECORD_TYPES if self._before else (_HANDSHAKE,)
+        if self._came[0] not in allowed or (len(self._came) > 1 and self._came[1] != _VERSION):
+            raise NotTls("what goes through a tunnel has to be TLS where requests are counted")
+        if len(self._came) < RECORD_HEAD:
+            return 0
+        size = int.from_bytes(self._came[3:RECORD_HEAD], "big")
+        if size > MOST_RECORD:
+            raise NotTls(f"a TLS record of {size} bytes is none")
+        return RECORD_HEAD + size
+
+    def _delay(self) -> float:
+        """Take a token for the next record, or let it pass as one of a handshake; return how long it has to wait."""
+        kind = self._came[0]
+        if kind == _APPLICATION and self._before == _CHANGE and not self._finished:
+            return 0.0
+        if kind != _APPLICATION and self._free:
+            self._free -= 1
+            return 0.0
+        return self._take()
+
+
+class _OneWay:
+    """One direction of a tunnel. It takes nothing more while the far side does not take what it has, or while a record
+    is held."""
+
+    def __init__(self, source: Wire, sink: Wire, records: Records | None = None) -> None:
         self._source, self._sink = source, sink
-        self._pending = source.rest()
+        self._records = records
+        self._pending = b""
         self._ended = False
         self.over = False
+        self._put(source.rest())
+
+    @property
+    def held(self) -> float:
+        """Seconds until it goes on by itself; 0: it does not."""
+        return self._records.held if self._records and not self._pending else 0.0
 
     def wants(self) -> Iterator[tuple[socket.socket, int]]:
         if self._pending:
             yield self._sink.sock, select.POLLOUT
+        elif self.held:
+            yield self._sink.sock, 0  # only the news that it is gone
         elif not self._ended:
             yield self._source.sock, select.POLLIN
 
     def move(self, ready: dict[socket.socket, int]) -> None:
-        if not self._pending and not self._ended and ready.get(self._source.sock, 0) & ~select.POLLOUT:
-            self._pending = self._source.take()
-            self._ended = not self._pending
+        if self.held and ready.get(self._sink.sock, 0) & _GONE:
+            raise Truncated("the connection ended while a record was held")
+        if not (self._pending or self._ended or self.held) and ready.get(self._source.sock, 0) & ~select.POLLOUT:
+            data = self._source.take()
+            self._ended = not data
+            self._put(data)
         if self._pending and ready.get(self._sink.sock, 0) & ~select.POLLIN:
             self._pending = self._pending[self._sink.give(self._pending) :]
-        if self._ended and not self.over:
+        self._next()
+        if self._ended and not self._pending and not self.held and not self.over:
             self._sink.sock.shutdown(socket.SHUT_WR)
             self.over = True
+
+    def _put(self, data: bytes) -> None:
+        if self._records:
+            self._records.put(data)
+            self._next()
+        else:
+            self._pending = data
+
+    def _next(self) -> None:
+        if self._records and not self._pending:
+            self._pending = self._records.get()

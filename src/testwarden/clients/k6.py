@@ -9,7 +9,8 @@ import socket
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from testwarden.clients.cage import Inside
 from testwarden.clients.k6_arguments import (
     DATA_VARIABLE,
     ENVIRONMENT,
+    HTTP_1,
     SUMMARY,
     ParamRefused,
     Wanted,
@@ -56,8 +58,10 @@ GRACE = 10.0
 """Seconds between TERM and KILL at the time limit; half-way k6 gets a second TERM, after which teardown and summary are
 given up. A stop has a patience of its own."""
 PLANNING = 2
-"""Runs that are asked at the same time what they would do: it costs a processor, and fifty at once would keep each other,
-and whoever starts one through the API, waiting."""
+"""Runs of a kind that are asked at the same time what they would do: it costs a processor, and fifty at once would keep
+each other, and whoever starts one through the API, waiting."""
+TURN_LOOK = 0.1
+"""Seconds between two looks at whether to go on waiting for that."""
 MAJORS = (1, 2)
 """Versions that are known here."""
 
@@ -121,7 +125,8 @@ class K6Client:
         self._search_path = search_path
         self._looked_at: dict[tuple[Path, int, int, int], K6Program] = {}
         self._name = "k6"
-        self._planning = threading.BoundedSemaphore(PLANNING)
+        # One for runs of public control files and one for the operator's: scripts that hang hold up their own kind only.
+        self._planning = {public: threading.BoundedSemaphore(PLANNING) for public in (False, True)}
 
     @property
     def name(self) -> str:
@@ -150,13 +155,27 @@ class K6Client:
         until = time.monotonic() + run.timeout
         try:
             wanted = _wanted(run)
-            with self._planning:
+            with self._turn(run, stop, until):
                 plan = self._plan(program, run, wanted, stop, until)
             return self._run(program, run, wanted, plan, stop, until)
         except _OverError as over:
             return over.result
         except (ParamRefused, ProcessError) as error:
             return AttemptResult(Outcome.CLIENT_ERROR, str(error))
+
+    @contextmanager
+    def _turn(self, run: K6Run, stop: Stop, until: float) -> Iterator[None]:
+        """While inside, it is this run's turn to be asked. Raise _OverError where that does not come in time."""
+        turns = self._planning[run.bounds.most_rate is not None]
+        while not turns.acquire(timeout=TURN_LOOK):
+            if stop.requested:
+                raise _OverError(AttemptResult(Outcome.CLIENT_KILLED, stop.reason or "the agent ends"))
+            if time.monotonic() >= until:
+                raise _OverError(AttemptResult(Outcome.CLIENT_ERROR, "it waited too long for its turn"))
+        try:
+            yield
+        finally:
+            turns.release()
 
     def _find(self) -> Path:
         """Return the program's path. Raise ClientMissing."""
@@ -173,9 +192,12 @@ class K6Client:
         return Path(found).resolve()
 
     def _look(self, path: Path, stop: Stop) -> K6Program:
-        with tempfile.TemporaryDirectory(prefix="k6-") as home:
-            env = clean_environment(Path(home), ENVIRONMENT)
-            ended = self._processes.run(Command((str(path), "version"), env, Path(home)), stop, LOOK_PATIENCE)
+        try:
+            with tempfile.TemporaryDirectory(prefix="k6-") as home:
+                env = clean_environment(Path(home), ENVIRONMENT)
+                ended = self._processes.run(Command((str(path), "version"), env, Path(home)), stop, LOOK_PATIENCE)
+        except OSError as error:
+            raise ProcessError(f"{path} cannot be asked for its version: {error.strerror or error}") from error
         if ended.why is not Why.FINISHED:
             raise ProcessError(f"{path} version did not end within {LOOK_PATIENCE:g} s")
         found = _VERSION.match(ended.stdout)
@@ -250,7 +272,7 @@ class K6Client:
             return run.inside.connect(run.port)
 
         run.started(connect)
-        with Watch(connect, run.bounds.most_vus, run.progress, stop) as watch:
+        with Watch(connect, run.bounds, run.progress, stop) as watch:
             ended = self._processes.run(command, watch.stop, max(0.0, until - time.monotonic()))
         return _result(run, plan, ended, watch.stop.reason, watch.last)
 
@@ -263,9 +285,10 @@ def _wanted(run: K6Run) -> Wanted:
 
 
 def _command(run: K6Run, argv: tuple[str, ...], env: Mapping[str, str]) -> Command:
+    protocol = HTTP_1 if run.bounds.most_rate is not None else {}
     return Command(
         run.inside.wrap(argv),
-        {**clean_environment(run.folder, env), **run.inside.env},
+        {**clean_environment(run.folder, {**env, **protocol}), **run.inside.env},
         run.folder,
         most_file_bytes=run.bounds.most_file_bytes,
         most_memory=run.bounds.most_memory,

@@ -21,6 +21,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from testwarden.clients.allow_list import Target
 from testwarden.clients.k6_load import Load, load_of, parse_duration
 from testwarden.errors import TestwardenError
 from testwarden.model import K6Options
@@ -31,8 +32,16 @@ DATA_VARIABLE = "AMMO_URL"
 """In it a script finds the path of its data."""
 TREND_STATS = "avg,min,med,max,p(50),p(90),p(95),p(99)"
 
-ENVIRONMENT = {"K6_NO_USAGE_REPORT": "true", "K6_AUTO_EXTENSION_RESOLUTION": "false"}
-"""What every k6 of ours gets: it reports to nobody, and downloads no other binary for what a script imports."""
+ENVIRONMENT = {
+    "K6_NO_USAGE_REPORT": "true",
+    "K6_AUTO_EXTENSION_RESOLUTION": "false",
+    "K6_BROWSER_EXECUTABLE_PATH": "/nonexistent",
+}
+"""What every k6 of ours gets: it reports to nobody, downloads no other binary for what a script imports, and starts no
+browser that happens to be on this machine."""
+HTTP_1 = {"GODEBUG": "http2client=0"}
+"""What k6 gets where the proxy of its cage counts requests: HTTP/1.1 only. HTTP/2 sends much besides requests, such as
+the news that more of an answer may come, which looks like requests from outside and would be held back like them."""
 
 LOAD_FLAGS = ("vus", "duration", "iterations", "stage", "rps")
 WITH_VALUE = (
@@ -100,6 +109,27 @@ def wanted_of(options: K6Options) -> Wanted:
         else:
             passed.append(f"--{name}" if value is None else f"--{name}={value}")
     return Wanted(load, tuple(env), tuple(passed))
+
+
+def problem_of(options: K6Options) -> str:
+    """Given what a run is asked for, return why it cannot be, as one sentence; empty where it can.
+
+    Looks at arguments, targets and variables only: script and data, the load and the operator's limits are others'.
+    """
+    try:
+        wanted = wanted_of(options)
+        for target in options.targets or ():
+            Target.parse(target)
+    except (ParamRefused, ValueError) as error:
+        return str(error)
+    for name, value in wanted.env:
+        if not _NAME.fullmatch(name):
+            return f"{name[:100]!r} cannot be the name of a variable: letters, digits and underscores, no digit first"
+        if "\0" in value:
+            return f"the variable {name[:100]} cannot contain a NUL"
+    if any("\0" in argument for argument in wanted.passed):
+        return "an argument for k6 cannot contain a NUL"
+    return ""
 
 
 def inspect_argv(program: str, script: str, env: Sequence[tuple[str, str]]) -> tuple[str, ...]:

@@ -31,6 +31,19 @@ class K6Silent(TestwardenError):
     """k6 did not say how it is."""
 
 
+class K6Gone(K6Silent):
+    """Nobody listens there: k6 has not begun, or has closed its REST API, as it does before it writes its summary."""
+
+
+@dataclass(frozen=True)
+class K6Users:
+    """How many virtual users there are."""
+
+    now: int
+    most: int
+    """Made ready; it grows while k6 starts."""
+
+
 @dataclass(frozen=True)
 class K6Numbers:
     """What k6 has measured so far. Durations are seconds, of HTTP requests."""
@@ -58,26 +71,30 @@ def numbers_of(connect: Connect) -> K6Numbers:
 
     May be called by any thread at any time.
     """
-    try:
-        status, metrics = _get(connect, "/v1/status"), _get(connect, "/v1/metrics")
-    except (OSError, http.client.HTTPException, ValueError) as error:
-        raise K6Silent(f"k6 does not answer: {str(error)[:200] or type(error).__name__}") from error
-    return read_numbers(status, metrics)
+    return read_numbers(_asked(connect, "/v1/status"), _asked(connect, "/v1/metrics"))
+
+
+def users_of(connect: Connect) -> K6Users:
+    """The same for the virtual users alone: an answer whose size no script can change."""
+    return read_users(_asked(connect, "/v1/status"))
+
+
+def read_users(status: bytes) -> K6Users:
+    """Given the body of the answer, return the virtual users. Raise K6Silent where it tells none."""
+    users = _part(_part(_object(status), "data"), "attributes")
+    return K6Users(whole(users.get("vus")), whole(users.get("vus-max")))
 
 
 def read_numbers(status: bytes, metrics: bytes) -> K6Numbers:
     """Given the bodies of both answers, return the numbers. Raise K6Silent where they are none."""
-    try:
-        users, listed = _part(_part(_object(status), "data"), "attributes"), _object(metrics).get("data")
-    except (ValueError, RecursionError) as error:
-        raise K6Silent("k6 gives no JSON") from error
+    users, listed = read_users(status), _object(metrics).get("data")
     if not isinstance(listed, list):
         raise K6Silent("k6 gives no list of metrics")
     samples = {str(one.get("id")): _part(_part(one, "attributes"), "sample") for one in listed if isinstance(one, dict)}
     requests, failed, times = (samples.get(name, {}) for name in ("http_reqs", "http_req_failed", "http_req_duration"))
     return K6Numbers(
-        vus=whole(users.get("vus")),
-        vus_max=whole(users.get("vus-max")),
+        vus=users.now,
+        vus_max=users.most,
         requests=whole(requests.get("count")),
         rps=number(requests.get("rate")) or 0.0,
         failed=number(failed.get("rate")),
@@ -112,7 +129,10 @@ def seconds(value: object) -> float | None:
 
 
 def _object(text: bytes) -> Mapping[str, Any]:
-    found = json.loads(text)
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise K6Silent("k6 gives no JSON") from error
     if not isinstance(found, dict):
         raise K6Silent("k6 gives no JSON object")
     return found
@@ -123,6 +143,16 @@ def _part(whole_: object, name: str) -> Mapping[str, Any]:
     if not isinstance(part, dict):
         raise K6Silent(f"k6 gives no {name}")
     return part
+
+
+def _asked(connect: Connect, path: str) -> bytes:
+    """Return the body of an answer. Raise K6Silent, or K6Gone where there is nobody to ask."""
+    try:
+        return _get(connect, path)
+    except ConnectionRefusedError as error:
+        raise K6Gone(f"k6 does not listen: {error}") from error
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise K6Silent(f"k6 does not answer: {str(error)[:200] or type(error).__name__}") from error
 
 
 def _get(connect: Connect, path: str) -> bytes:

@@ -43,7 +43,7 @@ EXIT_CODES = {
     100: Meaning(Outcome.CLIENT_ERROR, "setup() of the script took too long"),
     101: Meaning(Outcome.CLIENT_ERROR, "teardown() of the script took too long"),
     102: Meaning(Outcome.CLIENT_ERROR, "a part of the script took too long"),
-    103: Meaning(Outcome.CLIENT_KILLED, "stopped through its REST API"),
+    103: Meaning(Outcome.CLIENT_KILLED, "stopped through its REST API, perhaps by the script itself"),
     104: Meaning(Outcome.CLIENT_ERROR, "k6 calls its options invalid"),
     105: Meaning(Outcome.CLIENT_KILLED, "stopped by a signal"),
     106: Meaning(Outcome.CLIENT_ERROR, "the port of k6's REST API was taken by another program", mendable=True),

@@ -2,8 +2,10 @@
 
 It takes `http://` requests and CONNECT on listening sockets that it is handed, asks the allow-list about every one of
 them, also on a connection that was used before, and dials the very address that was judged. What it refuses it answers
-with 403 and one line that says why. The rate counts requests and CONNECTs; what goes through a tunnel is encrypted and
-only its bytes are counted. Too fast is delayed, not refused: a refusal would be an answer that the target never gave.
+with 403 and one line that says why. The rate counts requests, and where there is a rate also the TLS records of application
+data that a client sends through a tunnel, which has to be TLS then; CONNECTs are counted by themselves, or a program that
+keeps to the rate would carry the opening of its tunnels along for the rest of its run. Too fast is delayed, not refused:
+a refusal would be an answer that the target never gave.
 
 Each connection has a thread, and one connection's errors end only that one. To targets, connections are kept and used
 again by whichever client comes next.
@@ -24,7 +26,7 @@ from testwarden.clients.allow_list import AllowList, Way
 from testwarden.clients.dial import DialRefused, Resolve, dial
 from testwarden.clients.exchange import ExchangeEnded, guarded
 from testwarden.clients.http_heads import BadMessageError, Framing, Request, Response, request_of, response_of
-from testwarden.clients.http_wire import Answered, Truncated, Wire, relay, tunnel
+from testwarden.clients.http_wire import Answered, NotTls, Truncated, Wire, relay, tunnel
 from testwarden.clients.proxy_account import Account, CapReached, Pace
 from testwarden.clients.stop import Stop
 from testwarden.errors import TestwardenError
@@ -76,6 +78,7 @@ class Proxy:
         self._allowed = allowed
         self._account = account
         self._pace = pace
+        self._tunnels = pace.another()
         self._resolve = resolve
         self._most = most_connections
         self._stop = Stop()
@@ -192,7 +195,8 @@ class Proxy:
         or OSError."""
         self._account.check()
         way = self._allowed.way(request.host, request.port)
-        if self._stop.wait(self._pace.take()):
+        pace = self._tunnels if request.connects else self._pace
+        if self._stop.wait(pace.take()):
             return False
         return self._tunnel(client, request, way) if request.connects else self._forward(client, request, way)
 
@@ -201,7 +205,7 @@ class Proxy:
         try:
             with self._answering(request):
                 client.send(b"HTTP/1.1 200 Connection established\r\n\r\n")
-                tunnel(client, upstream, IDLE)
+                tunnel(client, upstream, IDLE, self._pace.take if self._pace.bounded else None)
         finally:
             self._drop(upstream.sock)
         return False
@@ -226,7 +230,7 @@ class Proxy:
         """While inside, an answer is under way: it cannot be replaced by another, only broken off."""
         try:
             yield
-        except CapReached as error:
+        except (CapReached, NotTls) as error:
             raise Truncated(self._refuse(request, error)) from error
         except BadMessageError as error:
             raise Truncated(str(error)) from error

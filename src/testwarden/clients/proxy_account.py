@@ -77,11 +77,21 @@ class Pace:
 
     def __init__(self, rate: int | None, monotonic: Callable[[], float] = time.monotonic) -> None:
         """Given how many may start in a second; None: any."""
+        self._rate = rate
         self._interval = 1 / rate if rate else 0.0
         self._slack = self._interval * max(1, (rate or 0) // 10)
         self._monotonic = monotonic
         self._lock = threading.Lock()
         self._full_at = monotonic()
+
+    @property
+    def bounded(self) -> bool:
+        """Whether there is a rate."""
+        return self._interval > 0
+
+    def another(self) -> Pace:
+        """Return one of the same rate, for something else that is counted by itself."""
+        return Pace(self._rate, self._monotonic)
 
     def take(self) -> float:
         """Take a token, or the next that will be there; return in how many seconds it is."""

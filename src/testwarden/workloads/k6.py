@@ -162,8 +162,10 @@ class K6Workload:
         """Only the operator's own runs get here without a working cage."""
         if not self._cage.problem:
             return self._cage
+        held = "" if _options(task).targets is None else ", also beside its targets"
         _log.warning(
-            "task %s: k6 runs unconfined, it can read files and reach anything: %s", task.ref, self._cage.problem
+            "task %s: k6 runs unconfined, it can read files and reach anything%s: %s",
+            *(task.ref, held, self._cage.problem),
         )
         return OpenCage()
 
