@@ -15,6 +15,7 @@ from testwarden.clients.stop import Stop
 from testwarden.clock import Clock
 from testwarden.console.log_ring import LogRing
 from testwarden.errors import LedgerError
+from testwarden.metrics.agent_line import AgentState
 from testwarden.model import Decision, Moment, Sample, Task, Verdict
 from testwarden.running.hour import Hour
 from testwarden.running.own_runs import OwnRun, OwnRuns, OwnTest
@@ -84,6 +85,24 @@ class Desk:
             "next": snapshot.next_view(due for due in parts.scheduler.upcoming() if due.name not in HOUSEKEEPING),
         }
 
+    def state(self, refusals: Mapping[str, int]) -> AgentState:
+        """Given what was refused, return what the minute's line about the agent says."""
+        parts = self._parts
+        now, conditions = parts.clock.now(), parts.situation.known()
+        try:
+            usage = parts.gate.usage(now)
+        except LedgerError:
+            usage = None
+        return AgentState(
+            conditions.switch.standing(now),
+            usage,
+            parts.gate.limits,
+            paused=conditions.paused,
+            running=sum(running.workers for running in parts.runner.running()),
+            refusals=refusals,
+            commit=parts.hour.plan.commit,
+        )
+
     def note_numbers(self, task: Task, numbers: K6Numbers) -> None:
         """Remember what k6 measures in a task of the control file, for the status."""
         with self._lock:
@@ -149,6 +168,10 @@ class Desk:
     def numbers(self, number: int) -> K6Numbers | None:
         """Return what k6 measures in an own test."""
         return self._parts.own.numbers(number)
+
+    def last_numbers(self, number: int) -> K6Numbers | None:
+        """Return what is known of that without asking k6."""
+        return self._parts.own.last_numbers(number)
 
     def limits(self) -> Mapping[str, Any]:
         """Return every limit in force, by its name."""

@@ -15,12 +15,13 @@ import requests
 
 from standins.api_door import MemoryDoor, served
 from standins.api_scripts import AMMO, FILES, METADATA, SCRIPT, script_server, silent
+from testwarden.api import app
 from testwarden.clients.k6_numbers import K6Numbers
 from testwarden.model import FileSize, Outcome, TestType
 from testwarden.running.own_runs import OwnTest
 
 PATHS = ("start", "stop", "getTask", "getStatus")
-PARAMS = ["-e", "RPS=2", "--vus", "1", "--out", "prometheus=port=", "prometheus=port="]
+PARAMS = ["-e", "RPS=2", "--vus", "1", "--out", "prometheus=port="]
 
 
 @pytest.fixture
@@ -88,7 +89,7 @@ def test_a_start_answers_with_the_task(api: str, scripts: str) -> None:
         "logFileName": "own-1.log",
         "k6ApiPort": "6601",
         "portPrometheus": port,
-        "params": ["-e", "RPS=2", "--vus", "1", "--out", f"prometheus=port={port}", f"prometheus=port={port}"],
+        "params": ["-e", "RPS=2", "--vus", "1", "--out", f"prometheus=port={port}"],
         "startTime": "2026-11-20T12:10:00+00:00",
     }
     assert 7000 <= int(port) < 9000
@@ -103,7 +104,7 @@ def test_the_agent_is_asked_for_an_own_k6_test_with_both_files(api: str, scripts
     assert test.k6 is not None
     assert test.k6.targets is None
     assert test.k6.env == (("RPS", "2"),)
-    assert test.k6.params == ("--vus", "1", "--out", f"prometheus=port={port}", f"prometheus=port={port}")
+    assert test.k6.params == ("--vus", "1", "--out", f"prometheus=port={port}")
     assert files[test.k6.script.sha256] == SCRIPT.replace(b"alilo_load: {", b"checkout: {")
     assert test.k6.data is not None
     assert files[test.k6.data.sha256] == AMMO
@@ -389,6 +390,73 @@ def test_fifty_starts_at_once_wait_for_no_other(api: str, scripts: str, door: Me
             thread.join()
     assert sorted(one["pid"] for one in answers) == list(range(2, 52))
     assert len({one["task"]["portPrometheus"] for one in answers}) == 50
+
+
+def test_a_stop_does_not_wait_for_starts_whose_scripts_do_not_come(
+    door: MemoryDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "STARTS_AT_ONCE", 1)
+    answers: list[Any] = []
+    with silent() as (url, asked, answer), served(door) as server:
+        api = f"{server.url}/api/v1"
+        starting = threading.Thread(target=lambda: answers.append(ask("POST", f"{api}/start", {"scriptURL": url})))
+        starting.start()
+        assert asked.wait(20)
+        sent = {"type": "k6", "k6": {"script": {"text": "x"}}}
+        assert requests.post(f"{server.url}/v1/runs", json=sent, timeout=20).status_code == 201
+        assert ask("POST", f"{api}/stop", {"pid": 1})["status"] == "Success"
+        assert requests.get(f"{server.url}/metrics", timeout=20).ok
+        assert not answers, "the start still waits"
+        answer.set()
+        starting.join()
+    assert [one["pid"] for one in answers] == [2]
+
+
+@pytest.mark.parametrize("path", ["script", "data"])
+def test_a_start_of_ours_that_waits_for_its_files_does_not_hold_up_a_stop_either(
+    path: str, door: MemoryDoor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(app, "CALLS_AT_ONCE", 1)
+    answers: list[int] = []
+    with silent() as (url, asked, answer), served(door) as server:
+        k6 = {"script": {"url": url}} if path == "script" else {"script": {"text": "x"}, "data_url": url}
+        sent = {"type": "k6", "k6": k6}
+        starting = threading.Thread(
+            target=lambda: answers.append(requests.post(f"{server.url}/v1/runs", json=sent, timeout=20).status_code)
+        )
+        starting.start()
+        assert asked.wait(20)
+        assert ask("POST", f"{server.url}/api/v1/stop", {"pid": 1})["error"] == "there is no such task"
+        assert not answers, "the start still waits"
+        answer.set()
+        starting.join()
+    assert answers == [201]
+
+
+@pytest.mark.parametrize(
+    ("params", "why"),
+    [
+        (["--out", "json=/etc/x"], "--out json=/etc/x is refused"),
+        (["a"], "'a' is not one that is passed on"),
+        (["--vus"], "lacks its value"),
+        (["-e", "A=x\0y"], "the variable A cannot contain a NUL"),
+        (["-e", "a-b=1"], "'a-b' cannot be the name of a variable"),
+        (["--tag", "a=\0"], "an argument for k6 cannot contain a NUL"),
+    ],
+)
+def test_arguments_that_k6_would_not_get_start_nothing(
+    params: list[str], why: str, idle: str, scripts: str, idle_door: MemoryDoor
+) -> None:
+    answer = start(idle, scripts, params=params)
+    assert (answer["status"], answer["pid"]) == ("Error", 0)
+    assert why in answer["error"]
+    assert not idle_door.runs
+    assert not idle_door.lent
+
+
+def test_a_title_is_one_line_wherever_it_may_be_logged(api: str, scripts: str, door: MemoryDoor) -> None:
+    start(api, scripts, scenarioTitle="a\n21-11-2026 00:00:00 - ERROR", scriptTitle="b\x1b[2J")
+    assert door.runs[1].test.title == "a 21-11-2026 00:00:00 - ERROR / b?[2J"
 
 
 def test_routes_take_only_their_methods(api: str) -> None:

@@ -181,6 +181,30 @@ def test_a_script_that_cannot_be_had_is_a_refusal(k6: Any, why: str, idle: str, 
     assert not idle_door.runs
 
 
+@pytest.mark.parametrize(
+    ("k6", "why"),
+    [
+        ({"params": ["--out", "json=/etc/x"]}, "--out json=/etc/x is refused"),
+        ({"params": ["a"]}, "'a' is not one that is passed on"),
+        ({"targets": ["not a host!"]}, "'not a host!' is neither a host name"),
+        ({"targets": ["gateway.example:0"]}, "a port is from 1 to 65535"),
+        ({"env": {"": "x"}}, "'' cannot be the name of a variable"),
+        ({"env": {"A=B": "x"}}, "'A=B' cannot be the name of a variable"),
+        ({"env": {"A": "x\0y"}}, "the variable A cannot contain a NUL"),
+    ],
+)
+def test_options_that_mean_nothing_are_a_refusal(k6: Any, why: str, idle: str, idle_door: MemoryDoor) -> None:
+    answer = post(f"{idle}/v1/runs", {"type": "k6", "k6": {"script": TEXT, **k6}}, status=409)
+    assert why in answer["error"]
+    assert not idle_door.runs
+
+
+@pytest.mark.parametrize("kind", [{"type": "quote"}, {"type": "k6", "k6": {"script": TEXT}}])
+def test_a_title_is_one_line_wherever_it_may_be_logged(kind: Any, api: str, door: MemoryDoor) -> None:
+    post(f"{api}/v1/runs", {**kind, "title": "evil\n21-11-2026 00:00:00 - ERROR\x1b[2J"}, status=201)
+    assert door.runs[1].test.title == "evil 21-11-2026 00:00:00 - ERROR?[2J"
+
+
 def test_every_file_size_can_be_asked_for(idle: str) -> None:
     document = get(f"{idle}/openapi.json")
     sizes = document["components"]["schemas"]["FileAsked"]["properties"]["filesize"]["enum"]

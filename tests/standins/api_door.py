@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from testwarden.api.config import ApiConfig
+from testwarden.api.metrics import AgentMetrics
 from testwarden.api.server import ApiServer
 from testwarden.clients.k6_numbers import K6Numbers
 from testwarden.errors import ProcessError
@@ -34,6 +35,8 @@ class MemoryDoor:
         """What every look at the agent raises."""
         self.paused = False
         self.measured: dict[int, K6Numbers] = {}
+        self.asked: list[int] = []
+        """Runs whose k6 was asked for its numbers."""
         self.runs: dict[int, OwnRun] = {}
         self.started: list[str] = []
         self.cancelled: list[str] = []
@@ -99,6 +102,10 @@ class MemoryDoor:
         return self.runs.get(number)
 
     def numbers(self, number: int) -> K6Numbers | None:
+        self.asked.append(number)
+        return self.measured.get(number)
+
+    def last_numbers(self, number: int) -> K6Numbers | None:
         return self.measured.get(number)
 
     def limits(self) -> Mapping[str, Any]:
@@ -142,10 +149,10 @@ def config_for(folder: Path, **values: Any) -> ApiConfig:
 
 
 @contextmanager
-def served(door: MemoryDoor, **values: Any) -> Iterator[ApiServer]:
+def served(door: MemoryDoor, metrics: AgentMetrics | None = None, **values: Any) -> Iterator[ApiServer]:
     """While inside, the API answers for this agent. A server that dies fails the test."""
     deaths: list[BaseException] = []
-    server = ApiServer(config_for(door.folder, **values), door, deaths.append)
+    server = ApiServer(config_for(door.folder, **values), door, deaths.append, metrics)
     server.start()
     try:
         yield server

@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from standins.api_door import MemoryDoor
 from testwarden import __version__
-from testwarden.api.metrics import build_registry, exposition
+from testwarden.api.metrics import AgentMetrics
 from testwarden.clients.k6_numbers import K6Numbers
 from testwarden.errors import LedgerError
 from testwarden.model import K6Options, Outcome, ScriptFile, TestType
@@ -16,7 +16,7 @@ from testwarden.running.own_runs import OwnTest
 
 
 def samples(door: MemoryDoor) -> dict[str, float]:
-    text = exposition(build_registry(door)).decode()
+    text = AgentMetrics(door).exposition().decode()
     found = {}
     for family in text_string_to_metric_families(text):
         for sample in family.samples:
@@ -65,6 +65,7 @@ def test_running_k6_tests_show_their_numbers_in_base_units(tmp_path: Path) -> No
     assert found[f"testwarden_k6_request_duration_seconds{{run=own-1,stat=p95,{title}}}"] == 0.25
     assert found[f"testwarden_k6_requests_failed_ratio{{run=own-1,{title}}}"] == 0.01
     assert found[f"testwarden_k6_received_bytes{{run=own-1,{title}}}"] == 20
+    assert door.asked == [], "a k6 that hangs does not hold up a scrape"
     assert not any("stat=p99" in name or "silent" in name or "own-3" in name for name in found)
 
 
@@ -85,4 +86,4 @@ def test_two_agents_in_one_process_do_not_share_numbers(tmp_path: Path) -> None:
 def test_building_it_asks_the_agent_nothing(tmp_path: Path) -> None:
     door = MemoryDoor(tmp_path)
     door.broken = LedgerError()
-    build_registry(door)
+    AgentMetrics(door)

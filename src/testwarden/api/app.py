@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from functools import partial
 from importlib import resources
 from typing import Any
 
@@ -14,12 +13,13 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from testwarden import __version__
-from testwarden.api import metrics, orchestrator, own
+from testwarden.api import orchestrator, own
 from testwarden.api.config import Address, ApiConfig
 from testwarden.api.door import Door
 from testwarden.api.guard import Guard
 from testwarden.api.guarded import Guarded
 from testwarden.api.log_stream import LogStreams
+from testwarden.api.metrics import CONTENT_TYPE, AgentMetrics
 from testwarden.api.scripts import Fetcher, Shelf
 from testwarden.api.utilisation import Meter
 from testwarden.api.work import Pool
@@ -27,14 +27,24 @@ from testwarden.clients.stop import Stop
 from testwarden.errors import TestwardenError
 
 STARTS_AT_ONCE = 100
-"""Calls that may fetch a script, or wait for the agent, at one moment; each has a thread."""
+"""Starts that may fetch a script at one moment; each has a thread. Whatever else is asked for never waits for theirs."""
+CALLS_AT_ONCE = 100
+"""Other calls that may wait for a k6 or the disk at one moment; each has a thread."""
 _PAGE_TYPES = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _SAID = """Start, stop and watch tests on this agent. `/api/v1/*` is what orchestrators of k6 agents call, `/v1/*` is the
 agent's own. Everything passes the same gate, ledger and kill switch as the tasks of a control file."""
 
 
-def build_app(door: Door, config: ApiConfig, address: Address, stop: Stop, closing: threading.Event) -> FastAPI:
-    """Given the agent, the settings, where it listens, what ends fetches, and what ends streams, return the app."""
+def build_app(
+    door: Door,
+    config: ApiConfig,
+    address: Address,
+    stop: Stop,
+    closing: threading.Event,
+    metrics: AgentMetrics | None = None,
+) -> FastAPI:
+    """Given the agent, the settings, where it listens, what ends fetches, what ends streams, and what Prometheus reads
+    (None: of its own, which knows of no attempts), return the app."""
     app = FastAPI(
         title="testwarden",
         version=__version__,
@@ -43,11 +53,13 @@ def build_app(door: Door, config: ApiConfig, address: Address, stop: Stop, closi
         docs_url=None,
         redoc_url=None,
     )
-    fetcher, shelf, pool = Fetcher(config.agent, stop), Shelf(config.scripts), Pool(STARTS_AT_ONCE)
+    fetcher, shelf = Fetcher(config.agent, stop), Shelf(config.scripts)
+    calls, starts = Pool(CALLS_AT_ONCE), Pool(STARTS_AT_ONCE)
     carried_out = orchestrator.Orchestrator(door, fetcher, shelf, Meter())
-    app.include_router(orchestrator.routes(carried_out, pool))
-    app.include_router(own.routes(door, own.OwnRoutes(door, fetcher, shelf), pool, LogStreams(door, closing)))
-    _add_metrics(app, door, pool)
+    app.include_router(orchestrator.routes(carried_out, calls, starts))
+    carried_out_own = own.OwnRoutes(door, fetcher, shelf)
+    app.include_router(own.routes(door, carried_out_own, calls, starts, LogStreams(door, closing)))
+    _add_metrics(app, metrics or AgentMetrics(door), calls)
     _add_page(app)
     _add_errors(app)
     if config.token is not None:
@@ -56,13 +68,12 @@ def build_app(door: Door, config: ApiConfig, address: Address, stop: Stop, closi
     return app
 
 
-def _add_metrics(app: FastAPI, door: Door, pool: Pool) -> None:
-    registry = metrics.build_registry(door)
+def _add_metrics(app: FastAPI, metrics: AgentMetrics, pool: Pool) -> None:
     text: dict[int | str, dict[str, Any]] = {200: {"content": {"text/plain": {"schema": {"type": "string"}}}}}
 
     @app.get("/metrics", tags=["orchestrators"], summary="For Prometheus.", response_class=Response, responses=text)
     async def scrape() -> Response:
-        return Response(await pool.run(partial(metrics.exposition, registry)), media_type=metrics.CONTENT_TYPE)
+        return Response(await pool.run(metrics.exposition), media_type=CONTENT_TYPE)
 
 
 def _add_page(app: FastAPI) -> None:

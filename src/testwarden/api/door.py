@@ -48,6 +48,10 @@ class Door(Protocol):
         """What k6 measures at this moment, by its REST API; the last that is known once it ended; None: nothing yet."""
         ...
 
+    def last_numbers(self, number: int) -> K6Numbers | None:
+        """The last of them that is known, without asking k6: it never waits."""
+        ...
+
     def limits(self) -> Mapping[str, Any]:
         """Every limit in force, by its name."""
         ...

@@ -1,4 +1,5 @@
-"""What Prometheus reads: `GET /metrics`. Names by its conventions; a registry of its own, nothing global."""
+"""What Prometheus reads: of the API at `GET /metrics`, or of the agent's own little server (`prometheus.listen`). Names by
+its conventions; a registry of its own, nothing global."""
 
 from __future__ import annotations
 
@@ -12,24 +13,36 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4
 from prometheus_client.registry import Collector
 
 from testwarden import __version__
+from testwarden.api.attempt_metrics import AttemptCollector
 from testwarden.api.door import Door
 from testwarden.clients.k6_numbers import K6Numbers
+from testwarden.model import Sample
 from testwarden.running.own_runs import OwnRun
 from testwarden.safety.kill_switch import SwitchState
 
 CONTENT_TYPE = CONTENT_TYPE_PLAIN_0_0_4
 
 
-def build_registry(door: Door) -> CollectorRegistry:
-    """Return a registry that asks the agent at each scrape."""
-    registry = CollectorRegistry(auto_describe=False)
-    registry.register(AgentCollector(door))
-    return registry
+class AgentMetrics:
+    """All that is scraped of one agent: its attempts, which it is told, and its state, which it asks for at each scrape.
 
+    Safe from any thread.
+    """
 
-def exposition(registry: CollectorRegistry) -> bytes:
-    """Return what a scrape gets."""
-    return generate_latest(registry)
+    def __init__(self, door: Door) -> None:
+        """Given the agent."""
+        self._attempts = AttemptCollector()
+        self._registry = CollectorRegistry(auto_describe=False)
+        self._registry.register(AgentCollector(door))
+        self._registry.register(self._attempts)
+
+    def note(self, sample: Sample) -> None:
+        """Given what an attempt measured, count it. It takes microseconds and does not raise."""
+        self._attempts.note(sample)
+
+    def exposition(self) -> bytes:
+        """Return what a scrape gets. Raise what the agent raises when it is asked."""
+        return generate_latest(self._registry)
 
 
 class AgentCollector(Collector):
@@ -49,7 +62,8 @@ class AgentCollector(Collector):
         yield from _state(snapshot)
         yield from _budgets(snapshot.get("budgets", {}))
         yield from _runs(runs)
-        running = [(run, self._door.numbers(run.number)) for run in runs if run.ended is None]
+        # What k6 last told: asking each of a hundred would take longer than a scrape may.
+        running = [(run, self._door.last_numbers(run.number)) for run in runs if run.ended is None]
         yield from _k6([(run, numbers) for run, numbers in running if numbers is not None])
 
 

@@ -22,6 +22,8 @@ from testwarden.api.starts import file_of, options_of, with_port, with_title
 from testwarden.api.utilisation import Meter
 from testwarden.api.views import metrics_view, part_of_log
 from testwarden.api.work import Pool
+from testwarden.clients.http_session import one_line
+from testwarden.clients.k6_arguments import problem_of
 from testwarden.errors import TestwardenError
 from testwarden.model import Outcome, TestType, Verdict
 from testwarden.running.own_runs import OwnRun, OwnTest
@@ -188,9 +190,12 @@ def _test(order: Order, script: bytes, data: bytes | None = None) -> OwnTest:
     if data is not None:
         data_file, data_entry = file_of("ammo", data)
         entries.append(data_entry)
-    title = " / ".join(part for part in (order.asked.scenarioTitle, order.asked.scriptTitle) if part)
+    title = one_line(" / ".join(part for part in (order.asked.scenarioTitle, order.asked.scriptTitle) if part))
     options = options_of(script_file, data_file, order.params)
-    return OwnTest(TestType.K6, title[:200], k6=options, files=tuple(entries))
+    problem = problem_of(options)
+    if problem:
+        raise OrderError(f"params: {problem}")
+    return OwnTest(TestType.K6, title, k6=options, files=tuple(entries))
 
 
 def _how_it_ended(run: OwnRun) -> str:
@@ -207,13 +212,14 @@ def _number(name: str, text: str, default: int) -> int:
     return int(text)
 
 
-def routes(orchestrator: Orchestrator, pool: Pool) -> APIRouter:
-    """Return the routes."""
+def routes(orchestrator: Orchestrator, pool: Pool, starts: Pool) -> APIRouter:
+    """Return the routes, given threads for calls, and for starts, which wait for servers of scripts."""
     router = APIRouter(prefix="/api/v1", tags=["orchestrators"])
 
     def add(path: str, methods: tuple[str, ...], call: Callable[[Any], B], takes: type[A], gives: type[B]) -> None:
         async def answer(request: Request) -> Response:
-            return await _answer(pool, call, takes, gives, await request.body())
+            of = starts if takes is schema.Start else pool
+            return await _answer(of, call, takes, gives, await request.body())
 
         for method in methods:
             router.add_api_route(path, answer, methods=[method], **schema.described(path, method, takes, gives))

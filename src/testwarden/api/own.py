@@ -16,6 +16,8 @@ from testwarden.api.scripts import Fetcher, ScriptError, Shelf, data_wanted, scr
 from testwarden.api.starts import file_of
 from testwarden.api.views import MOST_LOG, part_of_log, run_view
 from testwarden.api.work import Pool
+from testwarden.clients.http_session import one_line
+from testwarden.clients.k6_arguments import problem_of
 from testwarden.model import Decision, FileSize, K6Options, TestType, Verdict
 from testwarden.running.own_runs import OwnRun, OwnTest
 
@@ -68,15 +70,17 @@ class OwnRoutes:
         return run
 
     def start(self, asked: schema.AnyAsked) -> OwnRun | Verdict:
-        """Start an own test; a script that cannot be had is a refusal, too."""
+        """Start an own test; a script that cannot be had, or options that mean nothing, are a refusal, too."""
         if isinstance(asked, schema.FileAsked):
             size = FileSize.parse(asked.filesize)
-            return self._door.start_own(OwnTest(asked.type, asked.title, size, asked.timeout))
+            return self._door.start_own(OwnTest(asked.type, one_line(asked.title), size, asked.timeout))
         try:
             script, *data = self._files(asked.k6)
         except ScriptError as problem:
             return Verdict(Decision.REFUSED, str(problem))
-        return self._door.start_own(_k6_test(asked, script, data))
+        test = _k6_test(asked, script, data)
+        strange = "" if test.k6 is None else problem_of(test.k6)
+        return Verdict(Decision.REFUSED, strange) if strange else self._door.start_own(test)
 
     def _files(self, asked: schema.K6Load) -> list[bytes]:
         """Return the script, and the data if there is some."""
@@ -106,15 +110,22 @@ def _k6_test(asked: schema.K6Asked, script: bytes, data: Sequence[bytes]) -> Own
         params=tuple(load.params),
     )
     files = (entry, *(one for _, one in named))
-    return OwnTest(TestType.K6, asked.title, timeout=asked.timeout, k6=options, files=files)
+    return OwnTest(TestType.K6, one_line(asked.title), timeout=asked.timeout, k6=options, files=files)
 
 
-def routes(door: Door, own: OwnRoutes, pool: Pool, streams: LogStreams) -> APIRouter:
-    """Return the routes."""
+def _fetches(asked: schema.AnyAsked) -> bool:
+    """Return whether a start waits for somebody else's server."""
+    if isinstance(asked, schema.FileAsked):
+        return False
+    return isinstance(asked.k6.script, schema.ScriptUrl) or asked.k6.data_url is not None
+
+
+def routes(door: Door, own: OwnRoutes, pool: Pool, starts: Pool, streams: LogStreams) -> APIRouter:
+    """Return the routes, given threads for calls, and for starts that wait for servers of scripts."""
     router = APIRouter(responses=_OVERALL)
     _add_reading(router, door)
     _add_tasks(router, door, own)
-    _add_runs(router, door, own, pool)
+    _add_runs(router, door, own, pool, starts)
     _add_log(router, streams)
     _add_health(router, door)
     return router
@@ -174,7 +185,7 @@ def _add_tasks(router: APIRouter, door: Door, own: OwnRoutes) -> None:
         return schema.Cancelled()
 
 
-def _add_runs(router: APIRouter, door: Door, own: OwnRoutes, pool: Pool) -> None:
+def _add_runs(router: APIRouter, door: Door, own: OwnRoutes, pool: Pool, starts: Pool) -> None:
     @router.get("/v1/runs", tags=["runs"], summary="Own tests since the agent was started, oldest first.")
     def runs() -> schema.Runs:
         return schema.Runs(runs=[schema.Run(**run_view(run)) for run in door.own_runs()])
@@ -188,7 +199,7 @@ def _add_runs(router: APIRouter, door: Door, own: OwnRoutes, pool: Pool) -> None
         responses=_REFUSED,
     )
     async def start(asked: schema.AnyAsked) -> Any:
-        run = await pool.run(partial(own.start, asked))
+        run = await (starts if _fetches(asked) else pool).run(partial(own.start, asked))
         return _refused(run) if isinstance(run, Verdict) else run_view(run)
 
     @router.get("/v1/runs/{number}", tags=["runs"], summary="One own test.", responses=_MISSING)

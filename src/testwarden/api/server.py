@@ -7,17 +7,19 @@ import logging
 import socket
 import threading
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 from testwarden.api.config import Address, ApiConfig, ApiRefused, address_of
 from testwarden.api.door import Door
+from testwarden.api.listener import MOST_CONNECTIONS, Listener
 from testwarden.clients.stop import Stop
 
 if TYPE_CHECKING:
     import uvicorn
 
-MOST_CONNECTIONS = 256
-"""Beyond, callers get 503."""
+    from testwarden.api.metrics import AgentMetrics
+
 MOST_HEAD = 16 * 1024
 """Bytes of the head of a request."""
 START_SECONDS = 10.0
@@ -30,8 +32,16 @@ _log = logging.getLogger(__name__)
 class ApiServer:
     """One API of one agent. Use `start` and `stop` once each."""
 
-    def __init__(self, config: ApiConfig, door: Door, died: Callable[[BaseException], None]) -> None:
-        """Given the settings, the agent, and what is called when the server ends without being asked to."""
+    def __init__(
+        self,
+        config: ApiConfig,
+        door: Door,
+        died: Callable[[BaseException], None],
+        metrics: AgentMetrics | None = None,
+    ) -> None:
+        """Given the settings, the agent, what is called when the server ends without being asked to, and what Prometheus
+        reads (None: only the agent's state)."""
+        self._metrics = metrics
         self._config = config
         self._door = door
         self._died = died
@@ -80,6 +90,7 @@ class ApiServer:
             import uvicorn
 
             from testwarden.api.app import build_app
+            from testwarden.api.connection import PatientConnection
         except ImportError as problem:
             raise ApiRefused(
                 f"api.listen is set, but {problem.name} is missing: pip install 'testwarden[api]'"
@@ -87,8 +98,8 @@ class ApiServer:
         config, key = self._config, self._config.tls_key
         return uvicorn.Server(
             uvicorn.Config(
-                build_app(self._door, config, address, self._stop, self._closing),
-                http="h11",
+                build_app(self._door, config, address, self._stop, self._closing, self._metrics),
+                http=PatientConnection,
                 loop="asyncio",
                 ws="none",
                 lifespan="off",
@@ -117,6 +128,8 @@ class ApiServer:
     async def _serve(self) -> None:
         if self._server is None or self._listener is None:
             raise RuntimeError("start it first")
+        if self._config.tls_cert is not None:
+            _bound_handshakes(asyncio.get_running_loop())
         # uvicorn takes over no signals outside of the main thread.
         watcher = asyncio.create_task(self._tell_when_ready(self._server))
         try:
@@ -137,13 +150,21 @@ class ApiServer:
             self._died(problem)
 
 
+def _bound_handshakes(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the loop's servers give up a TLS handshake in time; uvicorn has no setting for it, and asyncio waits 60 s."""
+    from testwarden.api.connection import HEAD_SECONDS
+
+    bounded = partial(loop.create_server, ssl_handshake_timeout=HEAD_SECONDS)
+    loop.create_server = bounded  # type: ignore[method-assign]  # of this one loop, which is ours
+
+
 def _listen(listen: str, address: Address) -> socket.socket:
     """Return a listening socket. Raise ApiRefused if there can be none."""
     try:
         family, kind, protocol, _, where = socket.getaddrinfo(
             address.host, address.port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
         )[0]
-        listener = socket.socket(family, kind, protocol)
+        listener = Listener(family, kind, protocol)
     except OSError as problem:
         raise ApiRefused(f"api.listen = {listen}: {problem.strerror}") from problem
     try:

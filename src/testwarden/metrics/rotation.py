@@ -43,7 +43,7 @@ class Archive:
     number: int
     """1 for the first of the day, whose name carries no number."""
     kind: str
-    """`metrics` or `summary`."""
+    """`metrics`, `summary` or `agent`."""
     packed: bool
     """False for one whose rotation is not finished: it is still as it was written."""
     size: int = 0
@@ -55,7 +55,7 @@ class Archive:
         return f"{self.kind}-{self.day.isoformat()}{number}.csv{'.gz' if self.packed else ''}"
 
 
-_NAME = re.compile(r"(metrics|summary)-(\d{4}-\d\d-\d\d)(?:-(\d+))?\.csv(\.gz)?", re.ASCII)
+_NAME = re.compile(r"(metrics|summary|agent)-(\d{4}-\d\d-\d\d)(?:-(\d+))?\.csv(\.gz)?", re.ASCII)
 
 
 def archive_of(name: str, size: int) -> Archive | None:
