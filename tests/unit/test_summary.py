@@ -30,7 +30,7 @@ def test_a_minute_is_this_line() -> None:
     assert summary_of(samples) == [
         "testwarden_summary,agent=host,type=download,filesize=tiny,country=xx,provision=xx,connection=xx "
         "count=12i,ok=10i,md5_invalid=1i,thresholds_failed=0i,client_killed=0i,client_error=0i,network_error=0i,data_loss=1i,"
-        "unknown_error=0i,bytes=2070i,min=1.000000,max=21.000000,mean=8.000000,p50=6.000000,p95=21.000000 "
+        "unknown_error=0i,bytes=2070i,min=1.000000,max=21.000000,mean=8.000000,p50=6.000000,p95=20.000000 "
         f"{NOON}\n"
     ]
 
@@ -71,6 +71,7 @@ def test_attempts_without_a_time_are_counted_and_nothing_else() -> None:
     [
         *[([5], 50, 5), ([5], 95, 5), ([1, 2], 50, 1), ([1, 2, 3], 50, 2), ([1, 2], 95, 2)],
         *[(list(range(1, 21)), 95, 19), (list(range(1, 22)), 95, 20), (list(range(1, 101)), 95, 95)],
+        *[(list(range(1, 13)), 95, 11), ([1, 2], 1, 1)],
     ],
 )
 def test_percentiles_are_nearest_rank(values: list[int], percent: int, expected: int) -> None:

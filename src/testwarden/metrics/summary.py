@@ -1,7 +1,8 @@
 """One line per test type and file size for each UTC minute: how many attempts, how they ended, how long they took.
 
 All attempts of the minute count, in every figure, failed ones too: the error counts beside them say how many those are.
-p50 and p95 are nearest-rank percentiles: the smallest measured value that at least 50 % (95 %) of the values do not pass.
+p50 and p95 are measured values: in order, the one whose rank is nearest to 50 % (95 %) of their number, as InfluxQL's
+`percentile()` takes it, so that both tell the same.
 A minute is the number of whole minutes since 1970-01-01 UTC. Durations are counted in whole microseconds, as the lines
 carry them, so that a summary is the same whether it was counted while recording or read back from the lines.
 """
@@ -79,8 +80,8 @@ class Summary:
 
 
 def nearest_rank(ordered: list[int], percent: int) -> int:
-    """Given values in rising order and a percentage above 0, return the nearest-rank percentile."""
-    return ordered[-(-len(ordered) * percent // 100) - 1]
+    """Given values in rising order and a percentage, return the value of the nearest rank (a half is rounded up)."""
+    return ordered[max(0, (len(ordered) * percent + 50) // 100 - 1)]
 
 
 def _fields(tallies: dict[Outcome, Tally]) -> str:
