@@ -18,14 +18,14 @@ test: $(VENV)/installed-dev  ## Run all tests (ARGS="tests/unit" …)
 	@$(BIN)/python -m pytest $(ARGS)
 
 lint: $(VENV)/installed-dev  ## Check style, types and the direction of imports
-	@$(BIN)/ruff check src tests bench
-	@$(BIN)/ruff format --check src tests bench
+	@$(BIN)/ruff check src tests bench InfluxDB
+	@$(BIN)/ruff format --check src tests bench InfluxDB
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
 format: $(VENV)/installed-dev  ## Format the code
-	@$(BIN)/ruff check --fix src tests bench
-	@$(BIN)/ruff format src tests bench
+	@$(BIN)/ruff check --fix src tests bench InfluxDB
+	@$(BIN)/ruff format src tests bench InfluxDB
 
 bench: $(VENV)/installed-dev  ## Measure, and print the figures of bench/README.md
 	@$(BIN)/python bench/run.py $(ARGS)

@@ -11,7 +11,19 @@ import platform
 import sys
 from pathlib import Path
 
-MODULES = ("seeded", "recorder", "catalogue", "process", "attempt", "agent", "k6", "api", "kill_switch")
+MODULES = (
+    "seeded",
+    "recorder",
+    "catalogue",
+    "process",
+    "attempt",
+    "agent",
+    "k6",
+    "api",
+    "report",
+    "import",
+    "kill_switch",
+)
 
 
 def machine() -> str:

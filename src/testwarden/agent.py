@@ -35,6 +35,7 @@ from testwarden.desk import Desk, Parts
 from testwarden.embedded.store import EmbeddedStore
 from testwarden.errors import HelperDied
 from testwarden.model import Decision, Sample, Verdict
+from testwarden.outlets import Outlets
 from testwarden.running.cycle_count import CycleCount
 from testwarden.running.hour import Hour, Plan
 from testwarden.running.own_runs import OwnRun, OwnRuns, OwnTest, Watched
@@ -137,8 +138,8 @@ class Agent:
         stack.callback(self._ledger.close)
         if self._ledger.lost:
             _log.error("the ledger was garbled and is now %s; nothing starts for 24 h", self._ledger.lost)
-        self._recorder = assembly.build_recorder(self._settings)
-        stack.callback(lambda: self._recorder.close(self._clock.now().utc))
+        self._outlets = Outlets(self._settings, self._clock, self._stop)
+        stack.callback(self._outlets.close)
 
     def _open_network(self, stack: ExitStack, keeper: Keeper) -> None:
         settings, embedded = self._settings, None
@@ -159,7 +160,8 @@ class Agent:
         impossible = assembly.impossible(settings, self._k6)
         self._gate = Gate(self._limits, self._cycle, self._ledger, self._situation.conditions, impossible)
         rng = random.Random()  # noqa: S311 - it spreads load, it keeps no secret
-        self._runner = Runner(Bench(self._gate, clock, self._cache / "work", self._record, rng), self.fail)
+        bench = Bench(self._gate, clock, self._cache / "work", self._record, rng, self._outlets.refusals.note)
+        self._runner = Runner(bench, self.fail)
         stack.callback(self._stop_workers)
         self._own = OwnRuns(
             self._gate, self._runner, clock, self._k6.ports, self._cache / "runs", self._workload_of_own
@@ -203,9 +205,10 @@ class Agent:
         stack.callback(self._write_status)
 
     def _open_api(self, stack: ExitStack) -> None:
+        self._outlets.open_metrics(self.desk, stack, lambda problem: self.fail(problem, "prometheus"))
         config = assembly.api_config(self._settings)
         if config is not None:
-            server = ApiServer(config, self.desk, lambda problem: self.fail(problem, "api"))
+            server = ApiServer(config, self.desk, lambda problem: self.fail(problem, "api"), self._outlets.metrics)
             server.start()
             stack.callback(server.stop)
             self._helper("k6", self._k6.warm)
@@ -364,12 +367,14 @@ class Agent:
                 _log.warning("%s stopped: %s", counted(stopped), standing.reason)
 
     def _record(self, sample: Sample) -> None:
-        self._recorder.record(sample)
+        self._outlets.record(sample)
         self._recent.append(sample)
         self._own.note(sample)
 
     def _fold(self) -> None:
-        self._recorder.fold(self._clock.now().utc)
+        self._outlets.fold(self.desk.state(self._outlets.refusals.take()))
+        if self._settings.influx.url is not None:
+            self._helper("push", self._outlets.push)
 
     def _count_cycle(self) -> None:
         whole, most = self._cycles.ended(self._clock.now().utc), self._options.cycles

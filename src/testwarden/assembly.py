@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from testwarden.api.config import ApiConfig
 from testwarden.assembly_k6 import K6Parts
@@ -26,6 +27,9 @@ from testwarden.workloads.download import DownloadWorkload
 from testwarden.workloads.quote import QuoteWorkload
 from testwarden.workloads.upload import UploadWorkload
 from testwarden.workloads.workload import Workload
+
+if TYPE_CHECKING:
+    from testwarden.metrics.influx import InfluxServer
 
 
 def build_source(settings: Settings, clock: Clock) -> Source:
@@ -122,12 +126,35 @@ def build_workloads(
     return {workload.type: workload for workload in workloads}
 
 
+def identity(settings: Settings) -> Identity:
+    """Return what is the same in every line of this agent."""
+    told = settings.telemetry
+    return Identity(settings.agent.name, told.country, told.provision, told.connection)
+
+
+def influx_server(settings: Settings) -> InfluxServer | None:
+    """Return the database that metrics go to; None: none is set."""
+    influx = settings.influx
+    if influx.url is None:
+        return None
+    from testwarden.metrics.influx import InfluxServer
+
+    return InfluxServer(
+        influx.url,
+        token=influx.token.get_secret_value() if influx.token else "",
+        org=influx.org or "",
+        bucket=influx.bucket or "",
+        database=influx.database or "",
+        username=influx.username or "",
+        password=influx.password.get_secret_value() if influx.password else "",
+    )
+
+
 def build_recorder(settings: Settings) -> Recorder:
     """Return the recorder of the cache folder's metrics. Raise MetricsError if they cannot be used."""
-    told = settings.telemetry
     return Recorder(
         settings.agent.cache_dir / "metrics",
-        Identity(settings.agent.name, told.country, told.provision, told.connection),
+        identity(settings),
         Rules(keep_days=settings.metrics.keep_days, keep_bytes=settings.metrics.keep_size),
     )
 

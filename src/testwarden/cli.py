@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from testwarden.metrics.influx import InfluxServer
     from testwarden.settings import Loaded
     from testwarden.settings_schema import Settings
 
@@ -215,6 +216,101 @@ def k6_run(
     except ValueError as wrong:
         raise typer.BadParameter(str(wrong), param_hint="--log-level") from None
     raise typer.Exit(session.run())
+
+
+Files = Annotated[list[Path] | None, typer.Argument(help="Metrics files or folders; left out: this agent's.")]
+Since = Annotated[str | None, typer.Option(help="Only from then on: 7d, 12h, 2w.")]
+
+
+@app.command()
+def report(
+    files: Files = None,
+    since: Since = None,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page to write.")] = Path("report.html"),
+    as_text: Annotated[bool, typer.Option("--text", help="For a terminal, without a page.")] = False,
+    config: Config = None,
+    demo: Demo = False,
+) -> None:
+    """Show what was measured: one HTML page that needs no network, or a text."""
+    from datetime import datetime, timezone
+
+    from testwarden import __version__
+    from testwarden.report_command import Asked, UsageError
+    from testwarden.report_command import report as write_report
+
+    paths = tuple(files or [_cache_dir(config, demo=demo) / "metrics"])
+    try:
+        code = write_report(
+            Asked(paths, output, since, as_text=as_text), datetime.now(timezone.utc), __version__, typer.echo
+        )
+    except UsageError as wrong:
+        raise typer.BadParameter(str(wrong)) from None
+    raise typer.Exit(code)
+
+
+metrics = typer.Typer(no_args_is_help=True, help="Metrics files: into a database, or checked.")
+app.add_typer(metrics, name="metrics")
+
+
+@metrics.command("import")
+def metrics_import(
+    files: Files = None,
+    url: Annotated[str | None, typer.Option(help="InfluxDB or VictoriaMetrics; left out: influx.url.")] = None,
+    org: Annotated[str | None, typer.Option(help="InfluxDB 2.")] = None,
+    bucket: Annotated[str | None, typer.Option(help="InfluxDB 2 and 3.")] = None,
+    database: Annotated[str | None, typer.Option(help="InfluxDB 1.")] = None,
+    since: Since = None,
+    again: Annotated[bool, typer.Option("--again", help="Send what was sent before, too.")] = False,
+    config: Config = None,
+    demo: Demo = False,
+) -> None:
+    """Send metrics files to a database; goes on where it stopped. Token and password come from the settings `influx.*`
+    (TESTWARDEN_INFLUX__TOKEN …), where no list of processes shows them."""
+    from contextlib import nullcontext
+    from datetime import datetime, timezone
+
+    from testwarden.metrics_command import Asked, BarDisplay, PlainDisplay, UsageError, run_import
+
+    server = _influx(config, demo=demo, url=url, org=org, bucket=bucket, database=database)
+    paths = tuple(files or [_cache_dir(config, demo=demo) / "metrics"])
+    try:
+        with BarDisplay() if sys.stdout.isatty() else nullcontext(PlainDisplay(typer.echo)) as shown:
+            code = run_import(Asked(paths, server, since, again), datetime.now(timezone.utc), shown)
+    except UsageError as wrong:
+        raise typer.BadParameter(str(wrong)) from None
+    raise typer.Exit(code)
+
+
+def _influx(config: Path | None, *, demo: bool, url: str | None, **names: str | None) -> InfluxServer:
+    """Return the server that the command line names, with what else the settings say of it."""
+    from dataclasses import replace
+
+    from testwarden.assembly import influx_server
+    from testwarden.errors import SettingsError
+    from testwarden.metrics.influx import InfluxServer
+    from testwarden.settings import load
+
+    try:
+        # A first run has no settings: like `status`, an import does without them.
+        settings = load(config, True, os.environ, Path.cwd()).settings
+    except SettingsError:
+        settings = _load(config, demo=demo).settings
+    server = influx_server(settings)
+    if url is not None and (server is None or server.url != url.rstrip("/")):
+        # Token and password are for the server of the settings; another one gets those of the environment only.
+        token = os.environ.get("TESTWARDEN_INFLUX__TOKEN", "")
+        server = InfluxServer(url, token=token, password=os.environ.get("TESTWARDEN_INFLUX__PASSWORD", ""))
+    if server is None:
+        raise typer.BadParameter("say where the database is: --url http://127.0.0.1:8086, or the setting influx.url")
+    return replace(server, **{name: value for name, value in names.items() if value is not None})
+
+
+@metrics.command("check")
+def metrics_check(files: Files = None, config: Config = None, demo: Demo = False) -> None:
+    """Check metrics files line by line; exit code 1 if there is an error."""
+    from testwarden.metrics_command import run_check
+
+    raise typer.Exit(run_check(files or [_cache_dir(config, demo=demo) / "metrics"], typer.echo))
 
 
 @app.command()

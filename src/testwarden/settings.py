@@ -168,7 +168,13 @@ def _github_conflicts(settings: Settings, said: Callable[[str], str]) -> Iterato
 
 def secrets(settings: Settings) -> tuple[str, ...]:
     """Given the settings, return the texts that must not appear anywhere."""
-    held = (settings.github.token, settings.network.secret_key, settings.api.token)
+    held = (
+        settings.github.token,
+        settings.network.secret_key,
+        settings.api.token,
+        settings.influx.token,
+        settings.influx.password,
+    )
     return tuple(secret.get_secret_value() for secret in held if secret is not None)
 
 

@@ -188,6 +188,34 @@ class ApiSettings(Section):
     window: bool = Field(False, description="true: own tests, too, run only inside the window.")
 
 
+class InfluxSettings(Section):
+    """A database that the agent sends its metrics to each minute. Off unless `url` is set."""
+
+    url: Url | None = Field(
+        None, description='InfluxDB 1, 2 or 3, or VictoriaMetrics: for example "http://127.0.0.1:8086".'
+    )
+    token: Secret | None = Field(None, description="InfluxDB 2 and 3. Better in .env than here.")
+    org: Annotated[str, AfterValidator(check_printable)] | None = Field(None, description="InfluxDB 2.")
+    bucket: Annotated[str, AfterValidator(check_printable)] | None = Field(
+        None, description="InfluxDB 2 and 3; empty: testwarden."
+    )
+    database: Annotated[str, AfterValidator(check_printable)] | None = Field(
+        None, description="InfluxDB 1; empty: testwarden."
+    )
+    username: Annotated[str, AfterValidator(check_printable)] | None = Field(None, description="InfluxDB 1.")
+    password: Secret | None = Field(None, description="InfluxDB 1. Better in .env than here.")
+
+
+class PrometheusSettings(Section):
+    """Figures for Prometheus. Off unless `listen` is set; needs the extra: pip install 'testwarden[prometheus]'."""
+
+    listen: Listen | None = Field(
+        None,
+        description='Address and port on this machine\'s own (loopback), for example "127.0.0.1:9464"; Prometheus '
+        "scrapes /metrics there.",
+    )
+
+
 class MetricsSettings(Section):
     """How much of what was measured is kept on this disk."""
 
@@ -218,6 +246,8 @@ class Settings(BaseSettings):
     limits: LimitSettings = Field(default_factory=LimitSettings)
     k6: K6Settings = Field(default_factory=K6Settings)
     api: ApiSettings = Field(default_factory=ApiSettings)
+    influx: InfluxSettings = Field(default_factory=InfluxSettings)
+    prometheus: PrometheusSettings = Field(default_factory=PrometheusSettings)
     metrics: MetricsSettings = Field(default_factory=MetricsSettings)
     telemetry: Telemetry = Field(default_factory=Telemetry)
 

@@ -385,6 +385,14 @@ def test_the_sample_is_the_defaults_both_as_it_is_and_with_every_key_taken_in(tm
         "api.token",
         "api.tls_cert",
         "api.tls_key",
+        "influx.url",
+        "influx.token",
+        "influx.org",
+        "influx.bucket",
+        "influx.database",
+        "influx.username",
+        "influx.password",
+        "prometheus.listen",
     }
 
 

@@ -37,6 +37,8 @@ class Bench:
     """Folder below which each worker gets one of its own."""
     record: Callable[[Sample], None]
     rng: random.Random
+    on_refusal: Callable[[str], None] = lambda _reason: None
+    """Hears why an attempt was not allowed."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,7 @@ class Worker:
         then = "this worker is done" if pause is None else f"asks again in {pause:.0f} s"
         _log.info("%s: refused: %s; %s", self._label, verdict.reason, then)
         self._job.on_refusal(verdict.reason)
+        self._bench.on_refusal(verdict.reason)
         return pause
 
     def _attempt(self, tries: int) -> AttemptResult | Verdict:
