@@ -168,34 +168,39 @@ def test_with_the_kill_switch_open_nothing_starts(place: Place) -> None:
     assert attempts(place) == []
 
 
-def test_a_control_file_s_k6_task_runs_in_its_cage_and_only_within_what_the_operator_allows(place: Place) -> None:
-    k6 = place.folder / "test-files" / "k6"
-    k6.mkdir()
-    shutil.copy(SHIPPED, k6 / "read.js")
-    catalogue = place.folder / "test-files" / "01-download-files.csv"
+def test_a_control_file_s_k6_task_runs_in_its_cage_and_only_within_what_the_operator_allows(
+    place: Place, new_steered: NewSteered
+) -> None:
+    steered = new_steered("k6-public")
+    steered.from_folder()  # the catalogue is there then, and its digest can be taken
+    binary, place = place.bin / "k6", steered.place
+    place.bin.mkdir()
+    shutil.copy(binary, place.bin / "k6")
+    files = place.folder / "test-files"
+    (files / "k6").mkdir()
+    shutil.copy(SHIPPED, files / "k6" / "read.js")
     options = {
         "script": "k6/read.js",
         "sha256": hashlib.sha256(SHIPPED.read_bytes()).hexdigest(),
         "data": "01-download-files.csv",
-        "data_sha256": hashlib.sha256(catalogue.read_bytes()).hexdigest(),
+        "data_sha256": hashlib.sha256((files / "01-download-files.csv").read_bytes()).hexdigest(),
         "vus": 5000,
         "duration": 5,
         "targets": NAME,
+        "env.GATEWAY": f"http://{NAME}",
+        "env.SIZE": "small",
     }
-    variables = {"env.GATEWAY": f"http://{NAME}", "env.SIZE": "small"}
-    elsewhere = {**options, "targets": "files.example.org"}
-    asked = (("001", 8, options), ("002", 10, elsewhere))
-    tasks = [task(ref, "K6", minute=minute, **one, **variables) for ref, minute, one in asked]
-    place.write(*tasks)
-    place.settings["K6__ALLOWED_TARGETS"] = json.dumps([NAME])
-    with place.start("run", "--demo", "--cycles", "2") as agent:
+    steered.from_folder(task("001", "K6", **options), task("002", "K6", **{**options, "targets": "files.example.org"}))
+    place.settings |= {"NETWORK__CLIENT": "embedded", "K6__ALLOWED_TARGETS": json.dumps([NAME])}
+    with place.start("run", terminal=True) as agent:
         agent.wait_for(READY)
         agent.wait_for(r"\| 001 .*5000→20 VUs.*\| clamped: vus 5000→20")
         agent.wait_for(r"\| 002 .*refused: files.example.org is not among k6.allowed_targets")
-        agent.wait_for(r"task 001 worker 1: k6.*: ok", seconds=90)
+        agent.start_task("001")
+        agent.wait_for(r"task 001 worker 1: k6.*: ok", seconds=60)
         ending = agent.end(signal.SIGTERM)
     assert (ending.code, ending.left) == (0, []), ending.output
-    (sample,) = (found for line in place.lines() if (found := parse(line)).tags["type"] == "k6")
+    (sample,) = (parse(line) for line in place.lines())
     assert (sample.fields["vus_max"], sample.fields["targets_refused"]) == (20, 0)
     assert sample.fields["rps"] <= 25, "twenty requests a second, and what was under way"
     assert sample.fields["checks_failed"] == 0

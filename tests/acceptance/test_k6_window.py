@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import shutil
@@ -125,16 +126,15 @@ def test_what_does_not_end_by_55_is_asked_then_and_again_before_58_the_operator_
 
 def test_the_thirteenth_run_of_an_hour_does_not_start(new_k6: NewSteered) -> None:
     steered = new_k6("k6-hour")
-    steered.from_folder(k6_task("001", iterations=1, timeout=60))
+    refs = [f"{number:03}" for number in range(1, 8)]
+    steered.from_folder(*(k6_task(ref, workers=2, iterations=1, timeout=60) for ref in refs))
     with steered.place.start("run", terminal=True) as agent:
         agent.wait_for("tasks of this hour")
-        for _ in range(12):
-            said = agent.said()
-            agent.start_task("001")
-            agent.wait_for("task 001 worker 1: k6: ok", said, seconds=30)
-            wait_until(lambda: not steered.place.status()["running"], "the worker is done", 30)
-        said = agent.said()
-        agent.start_task("001")
-        agent.wait_for("refused: the budget of 12 k6 attempts in 3600 s is used up", said)
+        for ref in refs[:6]:
+            agent.start_task(ref)
+        for ref, worker in itertools.product(refs[:6], (1, 2)):
+            agent.wait_for(f"task {ref} worker {worker}: k6: ok", seconds=60)
+        agent.start_task(refs[6])
+        agent.wait_for(f"task {refs[6]} worker 2: refused: the budget of 12 k6 attempts in 3600 s is used up")
         assert agent.end(signal.SIGTERM).left == []
     assert len(steered.place.lines()) == 12
