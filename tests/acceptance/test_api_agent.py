@@ -18,6 +18,7 @@ import requests
 from standins.agent_process import READY, Agent, Place
 from standins.browser import chromium
 from standins.control_folder import task
+from standins.free_port import free_port
 from standins.k6_binary import need_k6
 from standins.watching import wait_until
 
@@ -86,9 +87,7 @@ def files() -> Iterator[str]:
 def place(tmp_path: Path) -> Place:
     made = Place(tmp_path)
     made.write(task("001", "Download", filesize="small"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        made.settings["API__LISTEN"] = f"127.0.0.1:{free.getsockname()[1]}"
+    made.settings["API__LISTEN"] = f"127.0.0.1:{free_port()}"
     return made
 
 

@@ -8,7 +8,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import time
 
 import pytest
@@ -17,6 +16,7 @@ import requests
 from acceptance.steered import NewSteered, Steered
 from standins.agent_process import Agent
 from standins.control_folder import task
+from standins.free_port import free_port
 from standins.k6_binary import need_k6
 from standins.watching import wait_until
 from testwarden.metrics.line_protocol import parse
@@ -99,9 +99,7 @@ def test_what_does_not_end_by_55_is_asked_then_and_again_before_58_the_operator_
     steered = new_k6("k6-window", "12:54:20")
     place = steered.place
     steered.from_folder(k6_task("002", script="k6/lingers.js", sha256=digest(LINGERS), duration=600, timeout=600))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        place.settings |= {"API__LISTEN": f"127.0.0.1:{free.getsockname()[1]}", "API__WINDOW": "true"}
+    place.settings |= {"API__LISTEN": f"127.0.0.1:{free_port()}", "API__WINDOW": "true"}
     url = f"http://{place.settings['API__LISTEN']}/v1/runs"
     own = {"type": "k6", "k6": {"script": {"text": LINGERS}, "vus": 1, "duration": 600}}
     with place.start("run", terminal=True) as agent:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import socket
 from pathlib import Path
 
 import pytest
@@ -11,6 +10,7 @@ import requests
 
 from standins.agent_process import READY, Place
 from standins.control_folder import task
+from standins.free_port import free_port
 from standins.influxd import Influxd, running_influxd
 from standins.watching import wait_until
 from testwarden.metrics.line_protocol import parse
@@ -20,9 +20,7 @@ from testwarden.metrics.line_protocol import parse
 def place(tmp_path: Path) -> Place:
     made = Place(tmp_path)
     made.write(task("001", "Quote", minute=6, repeat=True), task("002", "Download", minute=8, filesize="small"))
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        made.settings["PROMETHEUS__LISTEN"] = f"127.0.0.1:{free.getsockname()[1]}"
+    made.settings["PROMETHEUS__LISTEN"] = f"127.0.0.1:{free_port()}"
     return made
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from standins.free_port import free_port
 
 _CONFIG = """
 reporting-disabled = true
@@ -71,12 +72,6 @@ class Influxd:
         self.query(f'CREATE DATABASE "{_DATABASE}"')
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _wait_until_it_answers(server: Influxd, process: subprocess.Popen[bytes]) -> None:
     give_up = time.monotonic() + 60
     while True:
@@ -99,9 +94,9 @@ def running_influxd(folder: Path) -> Iterator[Influxd]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    port = _free_port()
+    port = free_port()
     config = folder / "influxd.conf"
-    config.write_text(_CONFIG.format(folder=folder, port=port, backup=_free_port()))
+    config.write_text(_CONFIG.format(folder=folder, port=port, backup=free_port()))
     server = Influxd(f"http://127.0.0.1:{port}")
     with (folder / "influxd.log").open("wb") as log:
         process = subprocess.Popen([program, "run", "-config", str(config)], stdout=log, stderr=log)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.error
@@ -18,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from standins.free_port import free_port
 
 _CONFIG = """
 global: {{scrape_interval: 1s, scrape_timeout: 1s}}
@@ -79,9 +80,7 @@ class Prometheus:
 def running_prometheus(folder: Path, target: str) -> Iterator[Prometheus]:
     """Given an empty folder and `host:port`, run a server that scrapes it. Without Prometheus: see `need`."""
     program = need("prometheus")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     config = folder / "prometheus.yml"
     config.write_text(_CONFIG.format(target=target))
     command = [program, f"--config.file={config}", f"--storage.tsdb.path={folder / 'data'}"]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-import socket
 import subprocess
 import time
 import urllib.parse
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+
+from standins.free_port import free_port
 
 
 @dataclass(frozen=True)
@@ -42,12 +43,6 @@ class Victoria:
             return content
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
-
-
 def _wait_until_it_answers(url: str, process: subprocess.Popen[bytes]) -> None:
     give_up = time.monotonic() + 60
     while True:
@@ -69,7 +64,7 @@ def running_victoria(folder: Path) -> Iterator[Victoria]:
         if os.environ.get("CI") == "true":
             pytest.fail(message)
         pytest.skip(message)
-    address = f"127.0.0.1:{_free_port()}"
+    address = f"127.0.0.1:{free_port()}"
     options = [
         f"-httpListenAddr={address}",
         f"-storageDataPath={folder}",
